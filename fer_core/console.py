@@ -1,0 +1,120 @@
+"""What the command line shows to a person: progress, epochs, tables. Nothing here computes a figure."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from fer_core.compare import Comparison
+from fer_core.runs import EpochRecord
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; called with what is done and what there is."""
+    with tqdm(total=0, desc=what, leave=False, disable=not sys.stderr.isatty(), unit="", unit_scale=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+class TrainingLog:
+    """A training as it goes: a bar and a line an epoch on a terminal, only the lines elsewhere."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar = tqdm(total=1.0, leave=False, disable=not sys.stderr.isatty(), bar_format=_BAR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def step(self, share: float) -> None:
+        self._bar.update(share - self._bar.n)
+
+    def epoch(self, record: EpochRecord) -> None:
+        line = (
+            f"epoch {record.epoch}/{self._epochs}  lr {record.lr:.3g}  train loss {record.train_loss:.3f}  "
+            f"public loss {record.public_loss:.3f}  accuracy {record.public_accuracy:.1%}  "
+            f"macro-F1 {record.public_macro_f1:.3f}  {record.images_per_s:.0f} faces/s  {record.wall_s:.0f} s"
+        )
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+
+_BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
+
+def data_info(info: Mapping[str, Any], notes: Sequence[str]) -> None:
+    splits = info["splits"]
+    print(f"{info['source']}: {info['n']} faces, fingerprint {info['fingerprint']}")
+    print(_row("", *splits))
+    for emotion in next(iter(splits.values())):
+        print(_row(emotion, *(splits[split][emotion] for split in splits)))
+    print(_row("all", *(sum(counts.values()) for counts in splits.values())))
+    for note in notes:
+        print(f"note: {note}")
+
+
+def report(values: Mapping[str, Any]) -> None:
+    low, high = values["accuracy_ci95"]
+    print(f"{values['run']} on {values['split']}, {values['n']} faces")
+    print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
+    print(
+        f"macro-F1 {values['macro_f1']:.3f}  balanced accuracy {values['balanced_accuracy']:.2%}  "
+        f"log loss {values['log_loss']:.3f}  calibration error {values['ece']:.3f}"
+    )
+    print(_row("", "precision", "recall", "F1", "faces"))
+    for name, one in values["per_class"].items():
+        print(_row(name, f"{one['precision']:.1%}", f"{one['recall']:.1%}", f"{one['f1']:.3f}", one["support"]))
+    print("rows true, columns predicted:")
+    _matrix(values["classes"], values["confusion"], "d")
+
+
+def comparison(values: Mapping[str, Any], found: Comparison) -> None:
+    low, high = values["accuracy_delta_ci95"]
+    print(f"A = {values['a']}, B = {values['b']}, on the {values['n']} faces of {values['split']} that both predicted")
+    print(f"accuracy A {found.a.accuracy:.2%}, B {found.b.accuracy:.2%}: B - A = {values['accuracy_delta']:+.2%}")
+    print(f"95% interval {low:+.2%} to {high:+.2%}, McNemar p = {values['mcnemar_p']:.3g}")
+    print(f"{found.fixed} faces only B has right, {found.broken} only A")
+    print(_row("", "recall A", "recall B", "B - A", "faces"))
+    for name, delta in values["recall_delta"].items():
+        a, b = found.a.per_class[name], found.b.per_class[name]
+        print(_row(name, f"{a.recall:.1%}", f"{b.recall:.1%}", f"{delta:+.1%}", a.support))
+    print("confusion, B minus A (rows true, columns predicted):")
+    _matrix(values["classes"], values["confusion_delta"], "+d")
+
+
+def run_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        print("no runs yet; train one: python -m fer_core train")
+        return
+    width = max(len("run"), *(len(row["name"]) for row in rows))
+    print(f"{'run':{width}}{_cells('state', 'epoch', 'public', 'macro-F1', 'time')}")
+    for row in rows:
+        done = f"{row['epoch']}/{row['epochs']}"
+        figures: tuple[str, ...] = ("-", "-", "-")
+        if row["public_accuracy"] is not None:
+            figures = (f"{row['public_accuracy']:.1%}", f"{row['public_macro_f1']:.3f}", f"{row['wall_s']:.0f} s")
+        print(f"{row['name']:{width}}{_cells(row['state'], done, *figures)}")
+
+
+def _matrix(classes: Sequence[str], rows: Sequence[Sequence[int]], form: str) -> None:
+    print(_row("", *classes))
+    for name, row in zip(classes, rows, strict=True):
+        print(_row(name, *(format(cell, form) for cell in row)))
+
+
+def _row(head: str, *cells: object) -> str:
+    return f"{head:<10}{_cells(*cells)}"
+
+
+def _cells(*cells: object) -> str:
+    return "".join(f"{cell!s:>10}" for cell in cells)

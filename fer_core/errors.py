@@ -1,0 +1,17 @@
+"""One tree for everything a user can get wrong: each message is one line that says what to do."""
+
+
+class FerError(ValueError):
+    """A mistake in what we were given. The command line prints it and exits with code 2; a page shows it."""
+
+
+class ConfigError(FerError):
+    """A setting that is unknown, out of bounds, or does not fit the others."""
+
+
+class DataError(FerError):
+    """A data source that is missing, damaged, or not in a layout we read."""
+
+
+class RunError(FerError):
+    """A run that is missing, damaged, busy, or cannot answer what was asked."""

@@ -1,0 +1,149 @@
+"""Start, watch, stop and resume trainings that outlive the app: each is a detached `python -m fer_core train`.
+
+This module reaches training by a process, never by import.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from fer_core.config import RunConfig
+from fer_core.errors import RunError
+from fer_core.runs import ACTIVE, Run, Status, create_run, list_runs, runs_folder
+from fer_core.settings import Settings
+
+_NICE = 5
+"""The worker yields to whoever else wants the processor: the app stays quick while it trains."""
+_STARTING_S = 60
+"""A queued run that no process has claimed for so long never will be."""
+_SILENT_S = 180
+"""A running loop writes its heartbeat every second; one step of the largest net takes half a minute at most."""
+_TURN_POLL_S = 0.5
+_SAME_PROCESS_S = 1.0
+"""Two readings of one process's start time may differ by rounding."""
+
+
+def start(named: Sequence[tuple[str, RunConfig]]) -> list[Run]:
+    """Write a queued run for each (name, configuration) and start one worker that trains them in turn.
+
+    Raises: RunError: a name is taken (two tabs that press the same button: one of them gets this).
+    """
+    runs = [create_run(config, name) for name, config in named]
+    _start_worker(runs)
+    return runs
+
+
+def resume(run: Run) -> None:
+    """Go on with a run that is stopped, failed or lost. Raises: RunError: it is active, or done."""
+    state = current_status(run).state
+    if state in ACTIVE or state == "done":
+        raise RunError(f"run {run.name!r} is {state}; only a stopped, failed or lost run can be resumed.")
+    run.requeue()
+    _start_worker([run])
+
+
+def stop(run: Run) -> None:
+    """Ask a run to stop: at its next batch it writes a checkpoint and ends; a queued one is not begun.
+
+    Raises: RunError: it is not active.
+    """
+    state = current_status(run).state
+    if state not in ACTIVE:
+        raise RunError(f"run {run.name!r} is {state}; there is nothing to stop.")
+    run.stop_file.touch()
+
+
+def terminate(run: Run) -> None:
+    """End a run's process at once, when `stop` is not heard. What came after its last checkpoint is lost.
+
+    Raises: RunError: its process is gone, or the number now belongs to another process, which is left alone.
+    """
+    status = run.status()
+    if not _is_alive(status):
+        raise RunError(f"run {run.name!r} has no living process.")
+    psutil.Process(status.pid).terminate()
+
+
+def current_status(run: Run) -> Status:
+    """The run's status as it is now: what it wrote, or `stopping`, or `lost` where its process is gone."""
+    status = run.status()
+    if status.state not in ACTIVE:
+        return status
+    if _is_lost(status):
+        return replace(status, state="lost", message="its process is gone; resume it from its last epoch")
+    return replace(status, state="stopping") if run.stop_file.exists() else status
+
+
+def active_runs() -> list[Run]:
+    """The runs that are queued, running or stopping now, the running one first."""
+    states = [(run, current_status(run).state) for run in list_runs()]
+    active = [(run, state) for run, state in states if state in ACTIVE]
+    return [run for run, state in sorted(active, key=lambda pair: (pair[1] == "queued", pair[0].name))]
+
+
+@contextmanager
+def turn(runs: Sequence[Run]) -> Iterator[None]:
+    """Hold the one place for a queued worker's training in the runs folder; wait for it as long as it takes.
+
+    The lock is held by the process, so that the kernel frees it in a crash. Waiting ends early when all of `runs` have
+    been asked to stop.
+    """
+    lock = FileLock(runs_folder() / ".turn.lock")
+    while not all(run.stop_file.exists() for run in runs):
+        try:
+            lock.acquire(timeout=_TURN_POLL_S)
+            break
+        except Timeout:
+            continue
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def worker_command(runs: Sequence[Run]) -> list[str]:
+    """The command line of the process that trains these runs in turn."""
+    names = [part for run in runs for part in ("--resume", run.name)]
+    return [sys.executable, "-m", "fer_core", "train", "--queue", *names]
+
+
+def _is_lost(status: Status) -> bool:
+    silent_s = time.time() - status.heartbeat
+    if status.pid is None:
+        return silent_s > _STARTING_S
+    return not _is_alive(status) or (status.state == "running" and silent_s > _SILENT_S)
+
+
+def _is_alive(status: Status) -> bool:
+    """Whether the recorded process still runs: not a zombie, and not a later process with the same number."""
+    try:
+        process = psutil.Process(status.pid)
+        same = abs(process.create_time() - (status.process_started or 0)) < _SAME_PROCESS_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _start_worker(runs: Sequence[Run]) -> None:
+    settings = Settings()
+    places = {"FER_RUNS": str(runs_folder().resolve()), "FER_CACHE": str(settings.cache.resolve())}
+    with (runs[0].path / "train.log").open("ab") as log:
+        process = subprocess.Popen(
+            worker_command(runs),
+            cwd=Path(__file__).parent.parent,  # so that `-m fer_core` finds this package, wherever the app was started
+            env={**os.environ, **places},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    if os.name == "posix":
+        psutil.Process(process.pid).nice(_NICE)

@@ -1,0 +1,289 @@
+"""A run's folder, in and out: configuration, history, status, predictions, environment.
+
+    runs/NAME/config.json       every choice (RunConfig)
+              environment.json  machine, versions, device, and the data's fingerprint and counts
+              history.jsonl     one line an epoch
+              status.json       state, process, heartbeat; rewritten whole each time
+              predictions.npz   logits with hashes and labels per split: figures need neither data nor model
+              best.pt, last.pt  tensors (train.checkpoint)
+
+Shapes: N faces of a split, K classes.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from fer_core.config import RunConfig
+from fer_core.errors import ConfigError, RunError
+from fer_core.files import write_atomic, write_json
+from fer_core.settings import Settings
+
+FORMAT = 1
+"""Format number of `environment.json`, `history.jsonl`, `status.json` and `predictions.npz`."""
+
+NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
+STATES = ("queued", "running", "stopping", "stopped", "done", "failed", "lost")
+"""A run's life. `lost` is never written: it is what a reader calls an active run whose process is gone."""
+ACTIVE = ("queued", "running", "stopping")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a run is doing. Times are seconds since the epoch."""
+
+    state: str = "queued"
+    epoch: int = 0
+    """Epochs finished."""
+    progress: float = 0.0
+    """Share of the whole training that is done, steps counted, 0..1."""
+    message: str = ""
+    """One line for a person: what failed, or what is being done."""
+    pid: int | None = None
+    process_started: float | None = None
+    """With `pid`, tells this process from a later one that was given the same number."""
+    heartbeat: float = 0.0
+    created: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of `history.jsonl`. Losses in nats, shares in 0..1, `wall_s` counted from the training's start."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    """On the augmented faces as the net saw them during the epoch, so that it lies below a clean evaluation."""
+    public_loss: float
+    public_accuracy: float
+    public_macro_f1: float
+    images_per_s: float
+    """Training faces a second over the epoch, evaluation left out."""
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """A run's answers on one split; enough to judge and compare it without data or model."""
+
+    rows_N: NDArray[np.int64]
+    """Row of each face in the store that the run was trained on."""
+    hashes_N: NDArray[np.uint64]
+    labels_N: NDArray[np.int64]
+    logits_NK: NDArray[np.float32]
+    classes: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk. Nothing is cached: each call reads what the file says now."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def config(self) -> RunConfig:
+        """Raises: RunError: missing or damaged."""
+        try:
+            return RunConfig.from_json(self._text("config.json"))
+        except ConfigError as error:
+            raise RunError(f"{self.path / 'config.json'}: {error}") from None
+
+    def status(self) -> Status:
+        """What the run last wrote of itself (`launcher.current_status` also looks whether its process lives)."""
+        return Status(**self._json("status.json"))
+
+    def write_status(self, status: Status) -> None:
+        write_json(self.path / "status.json", {"format": FORMAT, **asdict(status)})
+
+    def update_status(self, **values: Any) -> None:
+        """Change some fields of the status and set its heartbeat to now."""
+        self.write_status(replace(self.status(), heartbeat=time.time(), **values))
+
+    def claim(self, **values: Any) -> None:
+        """Write this process into the status, as the one that trains the run or will."""
+        process = psutil.Process()
+        self.update_status(pid=process.pid, process_started=process.create_time(), **values)
+
+    def requeue(self) -> None:
+        """Make the run wait for a process to take it up, whatever became of the last one."""
+        self.stop_file.unlink(missing_ok=True)
+        self.update_status(state="queued", pid=None, process_started=None, message="")
+
+    def environment(self) -> dict[str, Any]:
+        """Machine, versions and data of the training; empty before it has started."""
+        return self._json("environment.json") if (self.path / "environment.json").exists() else {}
+
+    def write_environment(self, values: Mapping[str, Any]) -> None:
+        write_json(self.path / "environment.json", {"format": FORMAT, **values})
+
+    def history(self) -> list[EpochRecord]:
+        """The epochs so far, in order; empty before the first. A last line that is half-written is left out."""
+        path = self.path / "history.jsonl"
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        try:
+            return [EpochRecord(**_checked(json.loads(line), path)) for line in lines]
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path}: damaged ({error}).") from None
+
+    def write_history(self, records: list[EpochRecord]) -> None:
+        lines = "".join(json.dumps({"format": FORMAT, **asdict(record)}) + "\n" for record in records)
+        write_atomic(self.path / "history.jsonl", lambda file: file.write(lines.encode()))
+
+    def predictions(self, split: str) -> SplitPredictions:
+        """Raises: RunError: the run has none of this split (the message says why), or the file is damaged."""
+        path = self.path / "predictions.npz"
+        if not path.exists():
+            raise RunError(f"run {self.name!r} has no predictions; it is {self.status().state}. Train or resume it first.")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return _split_predictions(file, split, self.name)
+        except RunError:
+            raise
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path}: damaged ({error}). Train the run again.") from None
+
+    def write_predictions(self, predictions: Mapping[str, SplitPredictions]) -> None:
+        first = next(iter(predictions.values()))
+        arrays: dict[str, Any] = {
+            "format": np.int64(FORMAT),
+            "classes": np.array(first.classes),
+            "fingerprint": np.array(first.fingerprint),
+        }
+        for split, one in predictions.items():
+            for key, attribute in _PER_SPLIT.items():
+                arrays[f"{split}_{key}"] = getattr(one, attribute)
+        write_atomic(self.path / "predictions.npz", lambda file: np.savez(file, **arrays))
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have predictions: none, `public`, or both."""
+        path = self.path / "predictions.npz"
+        if not path.exists():
+            return ()
+        with np.load(path, allow_pickle=False) as file:
+            return tuple(split for split in ("public", "private") if f"{split}_labels" in file)
+
+    @property
+    def stop_file(self) -> Path:
+        """While this file is there, the training loop stops at its next batch."""
+        return self.path / "stop"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.pt"
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.path / name}: cannot be read ({error}).") from None
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return _checked(json.loads(self._text(name)), self.path / name)
+        except json.JSONDecodeError as error:
+            raise RunError(f"{self.path / name}: damaged ({error}).") from None
+
+
+_PER_SPLIT = {"rows": "rows_N", "hashes": "hashes_N", "labels": "labels_N", "logits": "logits_NK"}
+
+
+def _checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    found = values.pop("format", None)
+    if found != FORMAT:
+        raise RunError(f"{path}: format {found!r}; this version reads {FORMAT}.")
+    return values
+
+
+def _split_predictions(file: Mapping[str, Any], split: str, run: str) -> SplitPredictions:
+    if int(file["format"]) != FORMAT:
+        raise RunError(f"run {run!r}: predictions of format {int(file['format'])}; this version reads {FORMAT}.")
+    if f"{split}_labels" not in file:
+        has = [name.removesuffix("_labels") for name in file if name.endswith("_labels")]
+        raise RunError(
+            f"run {run!r} has no predictions on {split!r} (it has: {', '.join(has)}). "
+            "private is read once, when a training ends by itself; resume a stopped run to get there."
+        )
+    values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
+    return SplitPredictions(**values, classes=tuple(file["classes"].tolist()), fingerprint=str(file["fingerprint"]))
+
+
+def runs_folder() -> Path:
+    return Settings().runs
+
+
+def list_runs() -> list[Run]:
+    """Every run in the runs folder, newest first. A folder without `config.json` and `status.json` is not a run."""
+    folders = runs_folder().iterdir() if runs_folder().is_dir() else iter(())
+    runs = [Run(path) for path in folders if NAME.fullmatch(path.name) and _is_run(path)]
+    return sorted(runs, key=lambda run: ((run.path / "config.json").stat().st_mtime, run.name), reverse=True)
+
+
+def find_run(reference: str) -> Run:
+    """The run with this name, or in this folder. Raises: RunError: neither; the message names what there is."""
+    named = runs_folder() / reference
+    if NAME.fullmatch(reference) and _is_run(named):
+        return Run(named)
+    if _is_run(Path(reference)):
+        return Run(Path(reference).resolve())
+    names = [run.name for run in list_runs()]
+    close = get_close_matches(reference, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    known = f" Known: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}." if names else " There are none yet."
+    raise RunError(f"no run named {reference!r} in {runs_folder()}, and no run in a folder of that name.{hint}{known}")
+
+
+def create_run(config: RunConfig, name: str) -> Run:
+    """Make a run's folder, queued. The folder appears whole; of two that want one name at once, one gets it.
+
+    Raises: RunError: the name is taken, or has other characters than letters, digits, `_` and `-`.
+    """
+    if not NAME.fullmatch(name):
+        raise RunError(f"{name!r} cannot name a run: use 1 to 64 letters, digits, '_' and '-'.")
+    folder = runs_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}."))
+    try:
+        write_atomic(temporary / "config.json", lambda file: file.write(config.to_json().encode()))
+        Run(temporary).write_status(Status(heartbeat=time.time()))
+        temporary.rename(folder / name)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not (folder / name).exists():
+            raise
+        raise RunError(f"there is a run named {name!r} already; give another --name, or --resume {name}.") from error
+    return Run(folder / name)
+
+
+def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
+    """A name that says what is special about `config` and that no run has: small-as-is, small-sampler-2, ..."""
+    stem = f"{config.model}-{'as-is' if config.balance == 'none' else config.balance}"
+    number, name = 1, stem
+    while name in taken or (runs_folder() / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").is_file() and (path / "status.json").is_file()

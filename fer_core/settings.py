@@ -1,0 +1,19 @@
+"""Where things are on this machine: the three environment variables, in one place."""
+
+from pathlib import Path
+
+import platformdirs
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`$FER_DATA`, `$FER_CACHE` and `$FER_RUNS`; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_prefix="FER_", env_ignore_empty=True)
+
+    data: str | None = None
+    """Default data source: a path or `sample`."""
+    cache: Path = platformdirs.user_cache_path("fer2013-explorer")
+    """Where opened sources are kept in the form that maps into memory."""
+    runs: Path = Path("runs")
+    """Where training writes its runs."""

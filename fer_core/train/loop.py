@@ -1,0 +1,245 @@
+"""The training loop: yields one record an epoch, neither prints nor draws, and can stop and go on at any batch.
+
+Everything random in step t is drawn from (seed, t) alone, and the order of epoch e from (seed, e), so that a resumed
+run takes the same steps as an uninterrupted one. Shapes: N faces, B batch, C channels, H x W pixels, K classes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fer_core.augment import augment
+from fer_core.balance import Balance, row_probabilities
+from fer_core.config import RunConfig
+from fer_core.errors import RunError
+from fer_core.evaluate import Report, evaluate
+from fer_core.losses import weighted_cross_entropy
+from fer_core.runs import EpochRecord
+from fer_core.train.optimizer import Schedule, make_average, make_optimizer
+from fer_core.train.placement import Placement
+
+_EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class FaceTensors:
+    """Faces and labels of one split, resident on the device: uint8 (N, H, W) and int64 (N,)."""
+
+    images_NHW: Tensor
+    labels_N: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def batch(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Floats in 0..1, (B, 1, H, W), and labels (B,)."""
+        return to_floats(self.images_NHW[rows_B]), self.labels_N[rows_B]
+
+
+def to_floats(images_NHW: Tensor) -> Tensor:
+    """uint8 (N, H, W) in 0..255 -> float32 (N, 1, H, W) in 0..1: the only place where grey levels are scaled."""
+    return images_NHW.unsqueeze(1).float() / 255
+
+
+def predict_logits(model: nn.Module, images_NHW: Tensor) -> Tensor:
+    """Logits (N, K), float32, of uint8 faces on the model's device; in evaluation mode, and the mode is put back."""
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        logits = [model(to_floats(part)) for part in images_NHW.split(_EVALUATION_BATCH)]
+    model.train(was_training)
+    return torch.cat(logits)
+
+
+@dataclass
+class _EpochSums:
+    """What an epoch has added up so far; on the device, so that no step waits for a number."""
+
+    loss: Tensor
+    correct: Tensor
+    faces: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """One training of one model. Make it, `load_state` to go on from a checkpoint, then iterate `epochs`."""
+
+    def __init__(
+        self, model: nn.Module, train: FaceTensors, balance: Balance, config: RunConfig, placement: Placement
+    ) -> None:
+        """Args: config: resolved. The model and the faces are on the placement's device already."""
+        assert config.epochs is not None, "the configuration is resolved"
+        self.model, self.train, self.balance = model, train, balance
+        self.config, self.placement = config, placement
+        self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.optimizer = make_optimizer(model, config)
+        self.schedule = Schedule(self.optimizer, config, self.total_steps)
+        self.average = make_average(model, config.ema_decay)
+        self.step = 0
+        self.epochs_done = 0
+        """Epochs that have been trained and judged."""
+        self.wall_s = 0.0
+        self.best_value = -math.inf
+        self.epochs_since_best = 0
+        self.stopped = False
+        """True after `epochs` ended because it was asked to, before the training was complete."""
+        self._strengths = config.augment_strengths()
+        self._weights_K = torch.tensor(balance.loss_weights_K, dtype=torch.float32, device=placement.device)
+        self._generator = torch.Generator(placement.device)
+        self._sums = self._no_sums()
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The weights by which the run is judged: the average where there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def epochs(
+        self, public: FaceTensors, classes: tuple[str, ...], on_step: Callable[[float], bool]
+    ) -> Iterator[EpochRecord]:
+        """Train to the end; after each epoch judge the evaluated model on `public` and yield the record.
+
+        Args: on_step: called after each batch with the share of the training that is done; True asks to stop.
+        Raises: RunError: the loss is no longer finite.
+        """
+        assert self.config.epochs is not None
+        while self._sums.faces or (self.step < self.total_steps and not self._ran_out_of_patience()):
+            if not self._epoch_is_trained:
+                self._train_epoch(on_step)
+            if self.stopped:
+                return
+            started = time.perf_counter()
+            report = self._judge(public, classes)
+            self.schedule.after_epoch(report.log_loss)
+            self._remember_best(report)
+            self.wall_s += time.perf_counter() - started
+            self.epochs_done += 1
+            record = self._record(report)
+            self._sums = self._no_sums()  # before the yield: whoever saves `state()` now saves a clean epoch's start
+            yield record
+
+    @property
+    def _epoch_is_trained(self) -> bool:
+        """True where a run was stopped between an epoch's last batch and its evaluation."""
+        return self._sums.faces > 0 and self.step % self.steps_per_epoch == 0
+
+    @property
+    def improved(self) -> bool:
+        """Whether the epoch that was just yielded is the best so far, by `select_by`."""
+        return self.epochs_since_best == 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything that going on needs; tensors, numbers and names only."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.inner.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "step": self.step,
+            "epochs_done": self.epochs_done,
+            "wall_s": self.wall_s,
+            "best_value": self.best_value,
+            "epochs_since_best": self.epochs_since_best,
+            "sums": vars(self._sums).copy(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`. Raises: RunError: it belongs to another configuration."""
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.inner.load_state_dict(state["schedule"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise RunError(f"the checkpoint belongs to another configuration ({str(error).splitlines()[0]}).") from None
+        self.step, self.epochs_done, self.wall_s = state["step"], state["epochs_done"], state["wall_s"]
+        self.best_value, self.epochs_since_best = state["best_value"], state["epochs_since_best"]
+        sums = {k: v.to(self.placement.device) if isinstance(v, Tensor) else v for k, v in state["sums"].items()}
+        self._sums = _EpochSums(**sums)
+
+    def _train_epoch(self, on_step: Callable[[float], bool]) -> None:
+        epoch, first = divmod(self.step, self.steps_per_epoch)
+        order = torch.from_numpy(self._epoch_order(epoch)).to(self.placement.device)
+        batches = order.split(self.config.batch_size)
+        self.model.train()
+        for rows_B in batches[first:]:
+            started = time.perf_counter()
+            self._train_step(rows_B)
+            elapsed = time.perf_counter() - started
+            self._sums.seconds += elapsed
+            self.wall_s += elapsed
+            if on_step(self.step / self.total_steps) and self.step < self.total_steps:
+                self.stopped = True
+                return
+
+    def _train_step(self, rows_B: Tensor) -> None:
+        step_seed = self.config.seed * 1_000_003 + self.step
+        torch.manual_seed(step_seed)  # dropout takes no generator of its own
+        self._generator.manual_seed(step_seed)
+        images, labels = self.train.batch(rows_B)
+        images = augment(images, self._strengths, self._generator).contiguous(memory_format=torch.channels_last)
+        with self.placement.autocast():
+            logits = self.model(images)
+        loss = weighted_cross_entropy(logits, labels, self._weights_K, self.config.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.schedule.after_step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        self._sums.loss += loss.detach() * len(labels)
+        self._sums.correct += (logits.detach().argmax(1) == labels).sum()
+        self._sums.faces += len(labels)
+
+    def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
+        """The rows of an epoch, in order: each once, or drawn with replacement by the balancing strategy."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        if not self.balance.resampled:
+            return rng.permutation(len(self.train))
+        labels = self.train.labels_N.cpu().numpy()
+        return rng.choice(len(labels), size=len(labels), p=row_probabilities(labels, self.balance.epoch_mix_K))
+
+    def _judge(self, public: FaceTensors, classes: tuple[str, ...]) -> Report:
+        logits = predict_logits(self.evaluated_model, public.images_NHW)
+        if not torch.isfinite(logits).all() or not math.isfinite(self._sums.loss.item()):
+            epoch = self.epochs_done + 1
+            raise RunError(f"the training diverged in epoch {epoch}: the loss is no longer finite. Try a lower --lr.")
+        return evaluate(logits.cpu().numpy(), public.labels_N.cpu().numpy(), classes)
+
+    def _remember_best(self, report: Report) -> None:
+        values = {"accuracy": report.accuracy, "macro_f1": report.macro_f1, "loss": -report.log_loss}
+        value = values[self.config.select_by]
+        self.epochs_since_best = 0 if value > self.best_value else self.epochs_since_best + 1
+        self.best_value = max(value, self.best_value)
+
+    def _ran_out_of_patience(self) -> bool:
+        return 0 < self.config.patience <= self.epochs_since_best
+
+    def _record(self, report: Report) -> EpochRecord:
+        sums = self._sums
+        return EpochRecord(
+            epoch=self.epochs_done,
+            lr=self.optimizer.param_groups[0]["lr"],
+            train_loss=sums.loss.item() / sums.faces,
+            train_accuracy=sums.correct.item() / sums.faces,
+            public_loss=report.log_loss,
+            public_accuracy=report.accuracy,
+            public_macro_f1=report.macro_f1,
+            images_per_s=sums.faces / sums.seconds,
+            wall_s=self.wall_s,
+        )
+
+    def _no_sums(self) -> _EpochSums:
+        zero = torch.zeros((), device=self.placement.device)
+        return _EpochSums(zero.clone(), zero.clone())
