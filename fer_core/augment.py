@@ -7,8 +7,10 @@ floats in 0..1. The geometric operations are multiplied into one matrix per imag
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from fer_core.registry import registrar
@@ -42,6 +44,19 @@ def augment(images_BCHW: Tensor, strengths: Mapping[str, float], generator: Gene
     return images_BCHW
 
 
+def to_floats(images_NHW: Tensor) -> Tensor:
+    """uint8 (N, H, W) in 0..255 -> float32 (N, 1, H, W) in 0..1: the only place where grey levels are scaled."""
+    return images_NHW.unsqueeze(1).float() / 255
+
+
+def augment_bytes(
+    images_NHW: NDArray[np.uint8], strengths: Mapping[str, float], generator: Generator
+) -> NDArray[np.uint8]:
+    """`augment` for faces as the store holds them, uint8 (N, H, W), to look at."""
+    changed = augment(to_floats(torch.from_numpy(images_NHW)), strengths, generator).squeeze(1)
+    return (changed * 255).round().to(torch.uint8).numpy()
+
+
 @_geometric("flip")
 def flip(images_BCHW: Tensor, probability: float, generator: Generator) -> Tensor:
     """Mirror left and right with this probability."""
@@ -53,7 +68,9 @@ def flip(images_BCHW: Tensor, probability: float, generator: Generator) -> Tenso
 def rotate(images_BCHW: Tensor, degrees: float, generator: Generator) -> Tensor:
     """Turn about the centre by an angle drawn evenly from -degrees..degrees."""
     angle = _signed(images_BCHW, generator) * math.radians(degrees)
-    aspect = images_BCHW.shape[2] / images_BCHW.shape[3]  # coordinates run from -1 to 1 on both sides, whatever their length
+    aspect = (
+        images_BCHW.shape[2] / images_BCHW.shape[3]
+    )  # coordinates run from -1 to 1 on both sides, whatever their length
     sine, cosine = angle.sin(), angle.cos()
     return _matrices(images_BCHW, m00=cosine, m01=-sine * aspect, m10=sine / aspect, m11=cosine)
 

@@ -28,6 +28,11 @@ class Balance:
     """True: rows are drawn with replacement, by `epoch_mix_K`. False: each row comes once an epoch."""
 
     @property
+    def weighted(self) -> bool:
+        """Whether some class's mistakes cost more than another's."""
+        return bool(np.ptp(self.loss_weights_K) > 0)
+
+    @property
     def loss_share_K(self) -> Floats:
         """Share of each class in the loss, if every face had the same loss before weighting; sums to 1."""
         share = self.epoch_mix_K * self.loss_weights_K

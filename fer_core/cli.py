@@ -23,6 +23,7 @@ from fer_core.labels import SPLITS
 from fer_core.runs import Run, create_run, find_run, free_name, list_runs
 
 Split = Field("private", description="The split to judge: public or private.")
+DataSource = Field(None, description=RunConfig.model_fields["data"].description)
 Json = Field(False, alias="json", description="Print JSON, numbers unrounded.")
 
 
@@ -33,7 +34,7 @@ class _Command(BaseModel):
 class DataInfo(_Command):
     """Count the faces of a source by split and emotion."""
 
-    data: str | None = RunConfig.model_fields["data"]
+    data: str | None = DataSource
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
@@ -144,7 +145,7 @@ class Cli(BaseSettings):
     runs: CliSubCommand[Runs]
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, **others: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, *others: Any, **more: Any) -> Any:
         return (init_settings,)  # and the command line: a variable that happens to be named DATA is not ours to read
 
     def cli_cmd(self) -> None:

@@ -67,7 +67,9 @@ def compare(a: SplitPredictions, b: SplitPredictions) -> Comparison:
     labels = a.labels_N[rows_a]
     other = int((labels != b.labels_N[rows_b]).sum())
     if other:
-        raise RunError(f"the runs label {other} of {len(labels)} shared faces differently. Train both on the same labels.")
+        raise RunError(
+            f"the runs label {other} of {len(labels)} shared faces differently. Train both on the same labels."
+        )
     hits_a = a.logits_NK[rows_a].argmax(axis=1) == labels
     hits_b = b.logits_NK[rows_b].argmax(axis=1) == labels
     fixed, broken = int((hits_b & ~hits_a).sum()), int((hits_a & ~hits_b).sum())

@@ -142,12 +142,18 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def is_whole(field: str) -> bool:
+    """Whether a field counts something (int), rather than measures it (float)."""
+    return RunConfig.model_fields[field].annotation in (int, int | None)
+
+
 def bounds(field: str) -> tuple[float | None, float | None]:
-    """Lowest and highest value that a number field takes; None where it is not bounded. `lt` bounds count too."""
+    """Lowest and highest value that a number field takes, ints for a whole field; None where it is not bounded."""
+    kind = int if is_whole(field) else float
     low = high = None
     for rule in RunConfig.model_fields[field].metadata:
-        low = next((v for k in ("ge", "gt") if (v := getattr(rule, k, None)) is not None), low)
-        high = next((v for k in ("le", "lt") if (v := getattr(rule, k, None)) is not None), high)
+        low = next((kind(v) for k in ("ge", "gt") if (v := getattr(rule, k, None)) is not None), low)
+        high = next((kind(v) for k in ("le", "lt") if (v := getattr(rule, k, None)) is not None), high)
     return low, high
 
 

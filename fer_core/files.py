@@ -16,13 +16,14 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     A crash, a full disk or an error in `write` leaves the old file as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -43,7 +44,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         try:
-            os.replace(temporary, path)
+            temporary.replace(path)
         except OSError:
             if not path.is_dir():
                 raise

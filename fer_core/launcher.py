@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from fer_core import catalog
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.runs import ACTIVE, Run, Status, create_run, list_runs, runs_folder
@@ -26,6 +27,9 @@ _STARTING_S = 60
 """A queued run that no process has claimed for so long never will be."""
 _SILENT_S = 180
 """A running loop writes its heartbeat every second; one step of the largest net takes half a minute at most."""
+_OVERHEAD_S = 8
+"""Imports, opening the data, and the last evaluation."""
+_WITH_EVALUATION = 1.1
 _TURN_POLL_S = 0.5
 _SAME_PROCESS_S = 1.0
 """Two readings of one process's start time may differ by rounding."""
@@ -34,11 +38,23 @@ _SAME_PROCESS_S = 1.0
 def start(named: Sequence[tuple[str, RunConfig]]) -> list[Run]:
     """Write a queued run for each (name, configuration) and start one worker that trains them in turn.
 
-    Raises: RunError: a name is taken (two tabs that press the same button: one of them gets this).
+    Raises: RunError: a name is taken, or a run with the very same settings is active (a double click, a second tab).
     """
-    runs = [create_run(config, name) for name, config in named]
-    _start_worker(runs)
+    runs_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(runs_folder() / ".start.lock"):
+        _refuse_twins([config for _, config in named])
+        runs = [create_run(config, name) for name, config in named]
+        _start_worker(runs)
     return runs
+
+
+def _refuse_twins(configs: Sequence[RunConfig]) -> None:
+    for run in active_runs():
+        if run.config() in configs:
+            raise RunError(
+                f"run {run.name!r} has the very same settings and is {current_status(run).state}; "
+                "wait for it, or change something, for example the seed."
+            )
 
 
 def resume(run: Run) -> None:
@@ -87,6 +103,18 @@ def active_runs() -> list[Run]:
     states = [(run, current_status(run).state) for run in list_runs()]
     active = [(run, state) for run, state in states if state in ACTIVE]
     return [run for run, state in sorted(active, key=lambda pair: (pair[1] == "queued", pair[0].name))]
+
+
+def estimate_s(config: RunConfig, train_faces: int) -> float:
+    """About how long a training takes, in seconds: by the speed of this net's latest run here, else a typical one."""
+    assert config.epochs is not None, "the configuration is resolved"
+    speeds = (run.history()[-1].images_per_s for run in list_runs() if _tells_speed_of(run, config))
+    speed = next(speeds, catalog.MODELS[config.model].typical_images_per_s)
+    return _OVERHEAD_S + config.epochs * train_faces / speed * _WITH_EVALUATION
+
+
+def _tells_speed_of(run: Run, config: RunConfig) -> bool:
+    return bool(run.history()) and run.config().model == config.model and run.config().device == config.device
 
 
 @contextmanager

@@ -16,7 +16,8 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -150,14 +151,11 @@ class Run:
         """Raises: RunError: the run has none of this split (the message says why), or the file is damaged."""
         path = self.path / "predictions.npz"
         if not path.exists():
-            raise RunError(f"run {self.name!r} has no predictions; it is {self.status().state}. Train or resume it first.")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return _split_predictions(file, split, self.name)
-        except RunError:
-            raise
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path}: damaged ({error}). Train the run again.") from None
+            raise RunError(
+                f"run {self.name!r} has no predictions; it is {self.status().state}. Train or resume it first."
+            )
+        with self._predictions_file() as file:
+            return _split_predictions(file, split, self.name)
 
     def write_predictions(self, predictions: Mapping[str, SplitPredictions]) -> None:
         first = next(iter(predictions.values()))
@@ -172,12 +170,22 @@ class Run:
         write_atomic(self.path / "predictions.npz", lambda file: np.savez(file, **arrays))
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that have predictions: none, `public`, or both."""
-        path = self.path / "predictions.npz"
-        if not path.exists():
+        """The splits that have predictions: none, `public`, or both. Raises: RunError: the file is damaged."""
+        if not (self.path / "predictions.npz").exists():
             return ()
-        with np.load(path, allow_pickle=False) as file:
+        with self._predictions_file() as file:
             return tuple(split for split in ("public", "private") if f"{split}_labels" in file)
+
+    @contextmanager
+    def _predictions_file(self) -> Iterator[Mapping[str, Any]]:
+        path = self.path / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                yield file
+        except RunError:
+            raise
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path}: damaged ({error}). Train the run again.") from None
 
     @property
     def stop_file(self) -> Path:

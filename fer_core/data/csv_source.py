@@ -45,9 +45,9 @@ def read_csv(path: Path, progress: Progress) -> Faces:
         blocks = list(_fast_blocks(path, progress))
     except (_Irregular, pa.ArrowInvalid):
         blocks = [_read_carefully(path)]
-    images, labels, splits = (np.concatenate(parts) for parts in zip(*blocks, strict=True)) if blocks else ([], [], [])
-    if not len(labels):
+    if not sum(len(labels) for _, labels, _ in blocks):
         raise DataError(f"{path}: no rows. Expected the header {','.join(COLUMNS)}, then one row a face.")
+    images, labels, splits = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return Faces(images.reshape(-1, SIDE, SIDE), labels, splits)
 
 
@@ -60,7 +60,9 @@ def _check_header(path: Path) -> None:
     missing = [name for name in COLUMNS if header.count(name) != 1]
     if missing:
         found = ", ".join(header)[:80] or "nothing"
-        raise DataError(f"{path}: no column {missing[0]!r} in the header (found: {found}). Expected {','.join(COLUMNS)}.")
+        raise DataError(
+            f"{path}: no column {missing[0]!r} in the header (found: {found}). Expected {','.join(COLUMNS)}."
+        )
 
 
 def _fast_blocks(path: Path, progress: Progress) -> Iterator[_Block]:
@@ -108,7 +110,7 @@ def _read_carefully(path: Path) -> _Block:
     images, labels, splits, problems = [], [], [], []
     for line, row in _rows(path):
         problem = row if isinstance(row, str) else _problem(row)
-        if problem:
+        if problem or isinstance(row, str):
             problems.append(f"line {line}: {problem}")
         elif not problems:
             emotion, pixels, usage = row
@@ -133,10 +135,13 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str] | str]]:
                 if not row:
                     continue
                 whole = len(row) == len(header)
-                yield reader.line_num, (
-                    [row[place].strip() for place in places]
-                    if whole
-                    else f"{len(row)} fields where the header has {len(header)}"
+                yield (
+                    reader.line_num,
+                    (
+                        [row[place].strip() for place in places]
+                        if whole
+                        else f"{len(row)} fields where the header has {len(header)}"
+                    ),
                 )
         except csv.Error as error:
             yield reader.line_num + 1, f"not a CSV row ({error})"

@@ -1,6 +1,5 @@
 """FER2013 as an image folder: `{train,test}/<emotion>/*.png|jpg`, as most copies on the web have it."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ def folder_signature(path: Path) -> str:
     """What changes when images are added or removed: each class folder's name, time and number of entries."""
     parts = []
     for folder in _class_folders(path):
-        parts.append(f"{folder.relative_to(path)}:{folder.stat().st_mtime_ns}:{len(os.listdir(folder))}")
+        parts.append(f"{folder.relative_to(path)}:{folder.stat().st_mtime_ns}:{sum(1 for _ in folder.iterdir())}")
     return "|".join(parts)
 
 
@@ -61,7 +60,9 @@ def read_folder(path: Path, progress: Progress) -> Faces:
     splits = np.array([SPLITS.index(file.split) for file in files], dtype=np.int8)
     if SPLITS.index("public") in splits:
         return Faces(images, labels, splits)
-    note = f"This folder has no public split: a stratified tenth of train/ (seed {_HELD_OUT_SEED}) is held out as public."
+    note = (
+        f"This folder has no public split: a stratified tenth of train/ (seed {_HELD_OUT_SEED}) is held out as public."
+    )
     return Faces(images, labels, _hold_out(labels, splits), (note,))
 
 

@@ -34,8 +34,11 @@ CONFUSABLE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Which emotions annotators confuse with which; blends and wrong labels stay within it."""
 
-AMBIGUOUS_SHARE = 0.15
-WRONG_LABEL_SHARE = 0.04
+AMBIGUOUS_SHARE = 0.18
+"""Faces that blend their emotion with one it is confused with."""
+
+WRONG_LABEL_SHARE = 0.05
+"""Faces that carry a confusable wrong label: with the blends, they keep any model well under 100%."""
 
 
 def draw_sample(
@@ -70,13 +73,13 @@ def express(emotions_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
     Returns: intensities 0..1, shape (N, len(ACTION_UNITS)), as `drawing.draw_faces` takes them.
     """
     count = len(emotions_N)
-    strength_N1 = rng.beta(4.0, 1.4, (count, 1))
+    strength_N1 = rng.beta(5.0, 1.4, (count, 1))
     units_NU = _prototypes()[emotions_N] * strength_N1
     ambiguous_N1 = rng.random((count, 1)) < AMBIGUOUS_SHARE
     mix_N1 = ambiguous_N1 * rng.uniform(0.25, 0.55, (count, 1))
     units_NU = (1 - mix_N1) * units_NU + mix_N1 * strength_N1 * _prototypes()[_confused(emotions_N, rng)]
     units_NU *= rng.uniform(0.55, 1.25, units_NU.shape) * (rng.random(units_NU.shape) > 0.10)
-    units_NU += 0.07 * np.abs(rng.standard_normal(units_NU.shape))  # nobody's face is ever quite at rest
+    units_NU += 0.06 * np.abs(rng.standard_normal(units_NU.shape))  # nobody's face is ever quite at rest
     return units_NU.clip(0, 1)
 
 

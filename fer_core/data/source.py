@@ -109,7 +109,9 @@ def _at(path: Path) -> Source:
     if (path / "fer2013.csv").is_file():
         return Source(str(path / "fer2013.csv"), "csv", path / "fer2013.csv")
     wanted = " and ".join(f"{part}/" for part in PARTS)
-    raise DataError(f"{path}: neither fer2013.csv nor the folders {wanted} in it. Give a file, such a folder, or 'sample'.")
+    raise DataError(
+        f"{path}: neither fer2013.csv nor the folders {wanted} in it. Give a file, such a folder, or 'sample'."
+    )
 
 
 def _cache_folder(source: Source) -> Path:
@@ -118,7 +120,7 @@ def _cache_folder(source: Source) -> Path:
 
 
 def _drop_older(folder: Path) -> None:
-    """Remove the caches of earlier contents of the same source; a process that has one mapped keeps it until it ends."""
+    """Remove caches of the same source's earlier content; a process that has one mapped keeps it until it ends."""
     for sibling in folder.parent.glob(f"{folder.name.split('-')[0]}-*"):
         if sibling != folder:
             shutil.rmtree(sibling, ignore_errors=True)

@@ -80,10 +80,24 @@ class FaceStore:
         rows = self.counts_SK.tolist()
         return {split: dict(zip(self.classes, row, strict=True)) for split, row in zip(SPLITS, rows, strict=True)}
 
+    def imbalance(self, split: str) -> tuple[str, str, float]:
+        """Rarest emotion that occurs, commonest emotion, and how many of these there are for each of those."""
+        counts = {name: n for name, n in self.counts()[split].items() if n}
+        rarest, commonest = (choose(counts, key=lambda name: counts[name]) for choose in (min, max))
+        return rarest, commonest, counts[commonest] / counts[rarest]
+
+    def find(self, hashes_M: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Row of each face with these pixels, int64 (M,); -1 where the store has no such face."""
+        order = np.argsort(self.hashes_N, kind="stable")
+        places = np.searchsorted(self.hashes_N, hashes_M, sorter=order).clip(max=len(order) - 1)
+        rows = order[places]
+        return np.where(self.hashes_N[rows] == hashes_M, rows, -1)
+
     @property
     def is_fer2013(self) -> bool:
         """Whether published FER2013 figures may stand beside these: the challenge's 28,709 / 3,589 / 3,589 rows."""
         return self.kind != "sample" and self.counts_SK.sum(axis=1).tolist() == [28_709, 3_589, 3_589]
+
 
 def pixel_hashes(images_NHW: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """BLAKE2b, 8 bytes, of each image's size and pixels. uint64, shape (N,)."""
@@ -103,7 +117,7 @@ def content_fingerprint(hashes_N: Any, labels_N: Any, splits_N: Any, classes: It
 def write_store(folder: Path, faces: Faces, source: str, kind: str) -> None:
     """Write a store's arrays and `meta.json` to `folder`, whole or not at all. Raises: DataError: the disk is full."""
     hashes = pixel_hashes(faces.images_NHW)
-    arrays = dict(
+    arrays: dict[str, NDArray[Any]] = dict(
         zip(_ARRAYS, (faces.images_NHW, faces.labels_N, faces.splits_N, hashes), strict=True)
     )
     meta = {

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer_core.augment import augment
+from fer_core.augment import augment, to_floats
 from fer_core.balance import Balance, row_probabilities
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
@@ -41,11 +41,6 @@ class FaceTensors:
     def batch(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
         """Floats in 0..1, (B, 1, H, W), and labels (B,)."""
         return to_floats(self.images_NHW[rows_B]), self.labels_N[rows_B]
-
-
-def to_floats(images_NHW: Tensor) -> Tensor:
-    """uint8 (N, H, W) in 0..255 -> float32 (N, 1, H, W) in 0..1: the only place where grey levels are scaled."""
-    return images_NHW.unsqueeze(1).float() / 255
 
 
 def predict_logits(model: nn.Module, images_NHW: Tensor) -> Tensor:
@@ -162,8 +157,8 @@ class Trainer:
             raise RunError(f"the checkpoint belongs to another configuration ({str(error).splitlines()[0]}).") from None
         self.step, self.epochs_done, self.wall_s = state["step"], state["epochs_done"], state["wall_s"]
         self.best_value, self.epochs_since_best = state["best_value"], state["epochs_since_best"]
-        sums = {k: v.to(self.placement.device) if isinstance(v, Tensor) else v for k, v in state["sums"].items()}
-        self._sums = _EpochSums(**sums)
+        sums, device = state["sums"], self.placement.device
+        self._sums = _EpochSums(sums["loss"].to(device), sums["correct"].to(device), sums["faces"], sums["seconds"])
 
     def _train_epoch(self, on_step: Callable[[float], bool]) -> None:
         epoch, first = divmod(self.step, self.steps_per_epoch)

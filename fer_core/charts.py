@@ -1,0 +1,252 @@
+"""Figures and their data, ready to draw: Plotly for bars, Vega-Lite for curves and for matrices that can be clicked.
+
+Nothing here knows Streamlit. Vega-Lite charts are plain dicts: they are drawn again every second while a run trains,
+and a dict costs the server almost nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+from plotly.subplots import make_subplots
+
+from fer_core.balance import Balance
+from fer_core.catalog import Reference
+from fer_core.compare import Comparison
+from fer_core.evaluate import Report
+from fer_core.palette import EMOTION_COLORS, RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
+from fer_core.runs import EpochRecord
+
+Spec = dict[str, Any]
+"""A Vega-Lite chart, data included."""
+
+SELECTION = "cell"
+"""Name of the matrix's selection; its fields are `true` and `predicted`."""
+
+_RUN_CYCLE = (*RUN_COLORS.values(), "#8a5cc2", "#1f8f6b", "#c2487f", "#777075")
+_MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
+_GREY = "#9aa1ab"
+
+
+def label_histogram(counts: Mapping[str, Mapping[str, int]], *, as_share: bool) -> go.Figure:
+    """Bars of faces per emotion, one panel a split; the number stands at each bar's end."""
+    figure = make_subplots(1, len(counts), shared_yaxes=True, subplot_titles=list(counts), horizontal_spacing=0.04)
+    for column, by_emotion in enumerate(counts.values(), 1):
+        total = max(1, sum(by_emotion.values()))
+        values = [n / total if as_share else n for n in by_emotion.values()]
+        texts = [f"{n / total:.1%}" if as_share else f"{n:,}" for n in by_emotion.values()]
+        bars = _bars(list(by_emotion), values, texts, [EMOTION_COLORS.get(name, _GREY) for name in by_emotion])
+        figure.add_trace(bars, 1, column)
+        figure.update_xaxes(range=[0, max(values) * 1.25], showticklabels=False, row=1, col=column)
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(height=270, margin=_MARGIN, showlegend=False, bargap=0.25)
+
+
+def class_mix(counts_K: ArrayLike, balance: Balance, classes: Sequence[str]) -> go.Figure:
+    """What an epoch shows beside what the data holds, or what weighs in the loss where faces are weighted."""
+    counts = np.asarray(counts_K, dtype=float)
+    data_share = counts / counts.sum()
+    after = balance.loss_share_K if balance.weighted else balance.epoch_mix_K
+    name = "weighs in the loss" if balance.weighted else "an epoch shows"
+    figure = go.Figure()
+    figure.add_trace(_bars(classes, data_share, [f"{v:.1%}" for v in data_share], _GREY, "in the data"))
+    figure.add_trace(_bars(classes, after, [f"{v:.1%}" for v in after], RUN_COLORS["B"], name))
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(range=[0, 1.2 * max(*data_share, *after)], showticklabels=False)
+    return figure.update_layout(height=330, margin=_MARGIN, barmode="group", bargap=0.25, legend=_LEGEND)
+
+
+def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
+    """Recall, precision or F1 of each emotion, one bar a run."""
+    figure = go.Figure()
+    for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
+        values = [getattr(one, figure_name) for one in report.per_class.values()]
+        figure.add_trace(_bars(report.classes, values, [f"{v:.0%}" for v in values], color, run))
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", dtick=0.25)
+    return figure.update_layout(height=110 + 130 * len(reports), margin=_MARGIN, bargap=0.25, legend=_LEGEND)
+
+
+def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison | None) -> go.Figure:
+    """Accuracy of each run with its 95% interval; with two runs, a second panel shows B minus A."""
+    figure = make_subplots(
+        1, 2 if comparison else 1, subplot_titles=["accuracy", "B minus A"][: 2 if comparison else 1]
+    )
+    for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
+        figure.add_trace(_dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}"), 1, 1)
+    figure.update_xaxes(tickformat=".0%", row=1, col=1)
+    if comparison:
+        delta = _dot("B - A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
+        figure.add_trace(delta, 1, 2)
+        figure.add_vline(0, line_color=_GREY, line_dash="dot", row=1, col=2)
+        figure.update_xaxes(tickformat="+.0%", row=1, col=2)
+        figure.update_yaxes(showticklabels=False, row=1, col=2)
+    figure.update_yaxes(range=[len(reports) - 0.6, -0.75])  # upside down, with room for the numbers above the dots
+    return figure.update_layout(height=110 + 45 * len(reports), margin=_MARGIN, showlegend=False)
+
+
+def probabilities(shares_K: ArrayLike, classes: Sequence[str]) -> go.Figure:
+    """The seven probabilities of one face."""
+    values = np.asarray(shares_K, dtype=float)
+    colors = [EMOTION_COLORS.get(name, _GREY) for name in classes]
+    figure = go.Figure(_bars(classes, values, [f"{v:.0%}" for v in values], colors))
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(range=[0, 1.15], showticklabels=False)
+    return figure.update_layout(height=240, margin=_MARGIN | {"t": 5}, showlegend=False, bargap=0.25)
+
+
+def curves(
+    histories: Mapping[str, Sequence[EpochRecord]], quantity: str, epochs: int, references: Sequence[Reference] = ()
+) -> Spec:
+    """Loss or accuracy by epoch: solid on `public`, dashed on the augmented training faces; one colour a run.
+
+    Args:
+        histories: run -> its records.
+        quantity: `accuracy` or `loss`.
+        epochs: right end of the axis.
+        references: drawn as labelled lines.
+    """
+    rows = [
+        {"run": run, "epoch": one.epoch, "on": on, "value": getattr(one, f"{split}_{quantity}")}
+        for run, records in histories.items()
+        for one in records
+        for on, split in (("public", "public"), ("train, augmented", "train"))
+    ]
+    lines = {"mark": {"type": "line", "point": {"size": 25}}, "encoding": _curve_encoding(histories, quantity, epochs)}
+    layers = [{"data": {"values": rows}, **lines}]
+    if references:
+        layers += _reference_layers(references)
+    return {"height": 300, "layer": layers}
+
+
+def confusion(
+    matrix_KK: NDArray[np.int64], classes: Sequence[str], *, ink: str, as_share: bool, top_share: float
+) -> Spec:
+    """A confusion matrix to click: rows true, columns predicted, green where right, red where wrong.
+
+    Args:
+        ink: colour of text on the page's background.
+        as_share: numbers are shares of the row instead of counts. The colour always is: FER2013's rows differ 16-fold.
+        top_share: share of the row that gets the full colour; give two matrices the same, and they can be compared.
+    """
+    shares = matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
+    texts = [
+        [f"{s:.0%}" if as_share else str(n) for s, n in zip(*pair, strict=True)]
+        for pair in zip(shares, matrix_KK, strict=True)
+    ]
+    colors = np.where(np.eye(len(classes), dtype=bool), RIGHT_COLOR, WRONG_COLOR)
+    tips = [
+        [f"{n} of {row.sum()} ({s:.1%})" for s, n in zip(pair, row, strict=True)]
+        for pair, row in zip(shares, matrix_KK, strict=True)
+    ]
+    return _matrix(classes, np.minimum(shares / top_share, 1), texts, colors, tips, ink)
+
+
+def confusion_difference(comparison: Comparison, classes: Sequence[str], *, ink: str) -> Spec:
+    """B's counts minus A's: green where that is for the better, red where it is for the worse."""
+    delta = comparison.confusion_delta_KK
+    better = (delta > 0) == np.eye(len(classes), dtype=bool)
+    support = np.maximum(comparison.a.confusion_KK.sum(axis=1, keepdims=True), 1)
+    strength = np.minimum(np.abs(delta) / support / 0.2, 1)  # a shift of a fifth of the row gets the full colour
+    texts = [[f"{n:+d}" if n else "0" for n in row] for row in delta]
+    colors = np.where(better, RIGHT_COLOR, WRONG_COLOR)
+    tips = [[f"{n:+d} of {support[i, 0]} faces" for n in row] for i, row in enumerate(delta)]
+    return _matrix(classes, strength, texts, colors, tips, ink)
+
+
+def _bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:
+    return go.Bar(
+        y=list(names), x=list(values), text=list(texts), textposition="outside", cliponaxis=False, orientation="h",
+        marker_color=color, name=label, hovertemplate="%{y}: %{text}<extra></extra>",
+    )  # fmt: skip
+
+
+_STROKES = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeColor": _GREY, "symbolStrokeWidth": 2}
+_LEGEND = {"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
+
+
+def _dot(name: str, value: float, interval: tuple[float, float], color: str, form: str) -> go.Scatter:
+    low, high = interval
+    error = {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low], "width": 6}
+    text = f"{form.format(value)}  ({form.format(low)} to {form.format(high)})"
+    return go.Scatter(
+        x=[value], y=[name], error_x=error, mode="markers+text", marker={"color": color, "size": 11},
+        text=[form.format(value)], textposition="top center", hovertemplate=text + "<extra></extra>",
+    )  # fmt: skip
+
+
+def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) -> Spec:
+    many = len(histories) > 1
+    runs = list(histories)
+    colors = [_RUN_CYCLE[i % len(_RUN_CYCLE)] for i in range(len(runs))]
+    percent = quantity == "accuracy"
+    y_axis = {"format": ".0%"} if percent else {}
+    legend = {"orient": "bottom", "title": None, "columns": 2, "labelLimit": 260}
+    return {
+        "x": {
+            "field": "epoch", "type": "quantitative", "title": "epoch",
+            "scale": {"domain": [1, max(2, epochs)]}, "axis": {"tickMinStep": 1, "format": "d"},
+        },
+        "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": y_axis},
+        "color": {
+            "field": "run", "type": "nominal", "scale": {"domain": runs, "range": colors},
+            "legend": legend if many else None,
+        },
+        "strokeDash": {
+            "field": "on", "type": "nominal", "legend": legend | _STROKES,
+            "scale": {"domain": ["public", "train, augmented"], "range": [[1, 0], [4, 3]]},
+        },
+        "tooltip": [
+            {"field": "run"}, {"field": "on"}, {"field": "epoch"},
+            {"field": "value", "format": ".1%" if percent else ".3f"},
+        ],
+    }  # fmt: skip
+
+
+def _reference_layers(references: Sequence[Reference]) -> list[Spec]:
+    data = {"values": [{"title": one.title, "value": one.accuracy} for one in references]}
+    y = {"field": "value", "type": "quantitative"}
+    rule = {"mark": {"type": "rule", "strokeDash": [2, 4], "color": _GREY}, "encoding": {"y": y}}
+    text = {
+        "mark": {"type": "text", "align": "right", "dy": -6, "fontSize": 10, "color": _GREY},
+        "encoding": {"y": y, "x": {"value": {"expr": "width"}}, "text": {"field": "title"}},
+    }
+    return [{"data": data, **rule}, {"data": data, **text}]
+
+
+def _matrix(classes: Sequence[str], strength_KK: Any, texts: Any, colors: Any, tips: Any, ink: str) -> Spec:
+    rows = [
+        {
+            "true": true, "predicted": predicted, "text": texts[i][j], "strength": round(float(strength_KK[i, j]), 3),
+            "color": str(colors[i, j]), "faces": tips[i][j],
+        }
+        for i, true in enumerate(classes)
+        for j, predicted in enumerate(classes)
+    ]  # fmt: skip
+    axis = {"labelAngle": 0, "domain": False, "ticks": False, "labelLimit": 70}
+    place = {
+        "x": {
+            "field": "predicted", "type": "nominal", "sort": list(classes), "title": "predicted",
+            "axis": axis | {"orient": "top", "labelAngle": -35, "labelAlign": "left"},
+        },
+        "y": {"field": "true", "type": "nominal", "sort": list(classes), "title": "true", "axis": axis},
+        "tooltip": [{"field": "true"}, {"field": "predicted"}, {"field": "faces"}],
+    }  # fmt: skip
+    selected = {"condition": {"param": SELECTION, "empty": False, "value": 3}, "value": 0}
+    cells = {
+        "params": [{"name": SELECTION, "select": {"type": "point", "fields": ["true", "predicted"], "toggle": False}}],
+        "mark": {"type": "rect", "cursor": "pointer", "cornerRadius": 3, "stroke": ink},
+        "encoding": {
+            "color": {"field": "color", "type": "nominal", "scale": None},
+            "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
+            "strokeWidth": selected,
+        },
+    }
+    strong = {"condition": {"test": "datum.strength > 0.45", "value": "white"}, "value": ink}
+    numbers = {
+        "mark": {"type": "text", "cursor": "pointer", "fontSize": 12},
+        "encoding": {"text": {"field": "text"}, "color": strong},
+    }
+    return {"height": 380, "data": {"values": rows}, "encoding": place, "layer": [cells, numbers]}

@@ -1,0 +1,53 @@
+from ui.navigation import guard
+
+guard()
+
+import streamlit as st
+
+from fer_core import charts
+from fer_core.compare import compare
+from fer_core.errors import FerError
+from fer_core.evaluate import evaluate
+from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, run_curves
+from ui.run_picker import pick_run, pick_split, runs_or_empty_state
+from ui.theme import plot
+
+st.title("Compare", anchor=False)
+runs = runs_or_empty_state("A comparison")
+left, right, third = st.columns([2, 2, 1])
+with left:
+    a = pick_run("Run A", runs, key="a")
+with right:
+    others = {name: run for name, run in runs.items() if run != a}
+    b = pick_run("Run B, to compare with", others, key="b", index=None)
+chosen = [run for run in (a, b) if run]
+with third:
+    split = pick_split(chosen, key="on")
+try:
+    predictions = [run.predictions(split) for run in chosen]
+    comparison = compare(*predictions) if len(predictions) == 2 else None
+    reports = [evaluate(one.logits_NK, one.labels_N, one.classes) for one in predictions]
+except FerError as error:
+    st.error(str(error), icon=":material/error:")
+    st.stop()
+if comparison:
+    reports = [comparison.a, comparison.b]
+labels = dict(zip([run.name for run in chosen], reports, strict=True))
+
+if comparison:
+    figures_of_two(labels, comparison)
+else:
+    figures_of_one(reports[0])
+confusion_matrices(labels, split)
+if comparison:
+    left, right = st.columns(2)
+    with left:
+        differences(comparison)
+        st.markdown("**F1** of each emotion")
+        plot(charts.per_class(labels, "f1"), "f1")
+    with right:
+        st.markdown("**Recall** of each emotion: how many of its faces are found")
+        plot(charts.per_class(labels, "recall"), "recall")
+        st.markdown("**Precision** of each emotion: how many of those called it are it")
+        plot(charts.per_class(labels, "precision"), "precision")
+run_curves(chosen)

@@ -1,0 +1,71 @@
+from ui.navigation import guard
+
+guard()
+
+import streamlit as st
+
+from fer_core import charts
+from fer_core.errors import FerError
+from fer_core.mistakes import answers
+from ui.gallery import face_gallery
+from ui.paging import page_of
+from ui.run_picker import pick_run, pick_split, runs_or_empty_state
+from ui.source import faces_of
+from ui.theme import plot
+
+PER_PAGE = 120
+
+st.title("Mistakes", anchor=False)
+runs = runs_or_empty_state("A look at mistakes")
+top = st.columns([2, 1, 1, 1])
+with top[0]:
+    run = pick_run("Run", runs, key="run")
+assert run is not None, "there is at least one run"
+with top[3]:
+    split = pick_split([run], key="on")
+try:
+    found = answers(run.predictions(split))
+except FerError as error:
+    st.error(str(error), icon=":material/error:")
+    st.stop()
+emotions = ["any", *found.classes]
+with top[1]:
+    true = st.selectbox("True emotion", emotions, key="true", bind="query-params")
+with top[2]:
+    predicted = st.selectbox("Taken for", emotions, key="predicted", bind="query-params")
+kind, sure = st.columns([1, 2])
+with kind:
+    show = st.segmented_control(
+        "Show", ["mistakes", "all"], default="mistakes", required=True, key="show", bind="query-params"
+    )
+with sure:
+    confidence = st.slider("How sure the model was", 0.0, 1.0, (0.0, 1.0), 0.01, key="sure", bind="query-params")
+rows = found.select(
+    true=None if true == "any" else true,
+    predicted=None if predicted == "any" else predicted,
+    confidence=confidence,
+    only_wrong=show == "mistakes",
+)
+st.caption(f"{len(rows):,} of {len(found.labels_N):,} faces, the surest first. Click one to see it large.")
+if not len(rows):
+    st.info("No face fits these filters. Widen one of them.", icon=":material/filter_alt_off:")
+    st.stop()
+
+shown = page_of(rows, PER_PAGE, key="mistakes_page")
+images, missing = faces_of(run, found.hashes_N[shown])
+if missing:
+    st.warning(f"{missing} of these {len(shown)} faces are not in the data that is open; they are shown grey.")
+trues = [found.classes[label] for label in found.labels_N[shown]]
+saids = [found.classes[label] for label in found.predicted_N[shown]]
+captions = [
+    f"{true} → {said}\n{share:.0%}" for true, said, share in zip(trues, saids, found.confidence_N[shown], strict=True)
+]
+tones = ["right" if true == said else "wrong" for true, said in zip(trues, saids, strict=True)]
+gallery, detail = st.columns([2.6, 1])
+with gallery.container(height=640, border=False):
+    picked = face_gallery(images, captions, key="mistakes", tones=tones)
+with detail:
+    place = picked or 0
+    st.image(images[place], width=220)
+    st.markdown(f"labelled **{trues[place]}**, taken for **{saids[place]}**")
+    plot(charts.probabilities(found.probabilities_NK[shown[place]], found.classes), "shares")

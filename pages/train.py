@@ -1,0 +1,93 @@
+from ui.navigation import guard
+
+guard()
+
+import shlex
+
+import streamlit as st
+
+from fer_core import charts, launcher
+from fer_core.balance import plan_balance
+from fer_core.catalog import AUGMENT_OPERATIONS
+from fer_core.config import RunConfig
+from fer_core.data import resolve_config
+from fer_core.errors import FerError
+from fer_core.labels import SPLITS
+from fer_core.runs import free_name
+from ui.config_form import setting
+from ui.live import live_runs
+from ui.source import current_store
+from ui.steps import in_words
+from ui.theme import plot
+
+MORE = (
+    "optimizer", "lr", "schedule", "weight_decay", "batch_size", "label_smoothing", "clip_norm", "ema_decay",
+    "select_by", "patience", "seed", "device", "precision",
+)  # fmt: skip
+
+
+def start(*configs: RunConfig) -> None:
+    """Start one worker for these configurations, each under a name that is free."""
+    taken: set[str] = set()
+    named = []
+    try:
+        for config in map(resolve_config, configs):
+            name = free_name(config, frozenset(taken))
+            taken.add(name)
+            named.append((name, config))
+        launcher.start(named)
+    except FerError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+st.title("Train", anchor=False)
+store = current_store()
+counts = store.counts_SK[SPLITS.index("train")]
+form, picture = st.columns([1, 1.3], gap="large")
+with form:
+    values = {name: setting(name) for name in ("model", "balance")}
+    if values["balance"] == "weights":
+        values["balance_weighting"] = setting("balance_weighting")
+    if values.get("balance_weighting") == "effective":
+        values["balance_beta"] = setting("balance_beta")
+    elif values["balance"] != "none":
+        values["balance_alpha"] = setting("balance_alpha")
+    values["epochs"] = setting("epochs", placeholder="8 on the sample, 14 on FER2013")
+    values["augment"] = setting("augment")
+    with st.expander("Strength of each augmentation"):
+        st.caption("Empty: the recipe's own strength. The Augment page shows what they do.")
+        values |= {f"augment_{name}": setting(f"augment_{name}") for name in AUGMENT_OPERATIONS}
+    with st.expander("More settings"):
+        values |= {name: setting(name) for name in MORE}
+try:
+    config = RunConfig.parse(values)
+    resolved = resolve_config(config)
+    balance = plan_balance(counts, config)
+except FerError as error:
+    st.error(str(error), icon=":material/error:")
+    st.stop()
+
+with picture:
+    st.markdown("**What an epoch shows**")
+    plot(charts.class_mix(counts, balance, store.classes), "class_mix")
+    rarest = store.imbalance("train")[0]
+    visits = balance.visits_K(counts)[store.classes.index(rarest)]
+    st.caption(f"Each {rarest} face is shown {visits:.1f} times an epoch.")
+
+seconds = launcher.estimate_s(resolved, int(counts.sum()))
+balanced = config if config.balance != "none" else config.changed(balance="sampler")
+both = st.session_state.pop("start_twins", False)
+with st.container(horizontal=True, vertical_alignment="center"):
+    text = f"Train as-is and {balanced.balance}, about {in_words(2 * seconds)}"
+    if st.button(text, type="primary", icon=":material/difference:", help="One after the other, in the background."):
+        both = True
+    if st.button(f"Train this one, about {in_words(seconds)}", icon=":material/play_arrow:"):
+        start(config)
+    with st.popover("Copy as command", icon=":material/terminal:"):
+        st.code(shlex.join(config.command()), language="bash")
+if both:
+    start(config.changed(balance="none"), balanced)
+
+st.subheader("Runs", anchor=False)
+st.caption("Training goes on when you close this page or restart the app.")
+live_runs()

@@ -1,0 +1,119 @@
+"""Small FER2013 sources and made-up runs for tests: a few random faces, as arrays, as `fer2013.csv`, as a folder.
+
+Shapes: N faces, H x W pixels, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_core.config import RunConfig
+from fer_core.data.store import Faces
+from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
+from fer_core.runs import Run, SplitPredictions, create_run
+
+USAGES: tuple[str, ...] = tuple(USAGE_TO_SPLIT)
+"""The challenge's names of the splits, in the order of `labels.SPLITS`."""
+
+Counts = Mapping[str, Mapping[str, int]]
+"""Split -> emotion -> faces; what is left out has none."""
+
+FEW: Counts = {
+    "train": {"angry": 2, "happy": 3, "neutral": 1},
+    "public": {"happy": 1, "sad": 1},
+    "private": {"disgust": 1, "happy": 1},
+}
+"""Ten faces: enough for every reader, small enough for every test."""
+
+
+def make_faces(counts: Counts = FEW, side: int = 48, seed: int = 0) -> Faces:
+    """Random grey faces, the rows grouped by split and emotion in the order of `labels`. Equal seeds, equal pixels."""
+    cells = [
+        (s, k, counts.get(split, {}).get(name, 0)) for s, split in enumerate(SPLITS) for k, name in enumerate(EMOTIONS)
+    ]
+    sizes = [n for _, _, n in cells]
+    labels = np.repeat(np.array([k for _, k, _ in cells], dtype=np.int64), sizes)
+    splits = np.repeat(np.array([s for s, _, _ in cells], dtype=np.int8), sizes)
+    images = np.random.default_rng(seed).integers(0, 256, (len(labels), side, side), dtype=np.uint8)
+    return Faces(images, labels, splits)
+
+
+def csv_rows(faces: Faces) -> list[list[str]]:
+    """Each face's emotion, pixels and Usage, as `fer2013.csv` writes them."""
+    return [
+        [str(label), " ".join(map(str, image.ravel().tolist())), USAGES[split]]
+        for image, label, split in zip(faces.images_NHW, faces.labels_N.tolist(), faces.splits_N.tolist(), strict=True)
+    ]
+
+
+def write_rows(path: Path, rows: Sequence[Sequence[str]], header: str = "emotion,pixels,Usage") -> Path:
+    """Write these fields under this header, whatever is in them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(",".join(row) + "\n" for row in [header.split(","), *rows]), encoding="utf-8", newline="")
+    return path
+
+
+def write_csv(path: Path, faces: Faces | None = None) -> Path:
+    """Write a `fer2013.csv` without a flaw."""
+    return write_rows(path, csv_rows(faces or make_faces()))
+
+
+def write_folder(path: Path, faces: Faces | None = None, *, prefixes: bool = True, suffix: str = ".png") -> Path:
+    """Write `{train,test}/<emotion>/*`, with the challenge's split in each file's name or without it."""
+    for part in ("train", "test"):
+        (path / part).mkdir(parents=True, exist_ok=True)
+    faces = faces or make_faces()
+    for row, (image, label, split) in enumerate(zip(faces.images_NHW, faces.labels_N, faces.splits_N, strict=True)):
+        folder = path / ("train" if split == 0 else "test") / EMOTIONS[label]
+        folder.mkdir(exist_ok=True)
+        name = f"{USAGES[split]}_{row:05d}" if prefixes else f"{row:05d}"
+        Image.fromarray(image).save(folder / f"{name}{suffix}")
+    return path
+
+
+def make_predictions(
+    labels: Sequence[int] | NDArray[np.int64],
+    predicted: Sequence[int] | NDArray[np.int64] | None = None,
+    *,
+    logits: NDArray[np.floating] | None = None,
+    hashes: Sequence[int] | NDArray[np.uint64] | None = None,
+    classes: tuple[str, ...] = EMOTIONS,
+) -> SplitPredictions:
+    """Made-up answers: `predicted` gets logit 4 and the others 0, unless `logits` are given. Hashes: 1, 2, 3, ..."""
+    labels_N = np.asarray(labels, dtype=np.int64)
+    if logits is None:
+        logits = 4.0 * np.eye(len(classes))[np.asarray(labels if predicted is None else predicted, dtype=np.int64)]
+    hashes_N = np.arange(1, len(labels_N) + 1) if hashes is None else hashes
+    return SplitPredictions(
+        rows_N=np.arange(len(labels_N)),
+        hashes_N=np.asarray(hashes_N, dtype=np.uint64),
+        labels_N=labels_N,
+        logits_NK=np.asarray(logits, dtype=np.float32).reshape(len(labels_N), len(classes)),
+        classes=classes,
+        fingerprint="0123456789abcdef",
+    )
+
+
+def random_predictions(
+    n: int, seed: int, *, label_seed: int = 0, classes: tuple[str, ...] = EMOTIONS
+) -> SplitPredictions:
+    """Answers that are right now and then, about labels that depend on `label_seed` alone."""
+    labels = np.random.default_rng(label_seed).integers(0, len(classes), n)
+    logits = np.random.default_rng(seed).normal(size=(n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
+    return make_predictions(labels, logits=logits, classes=classes)
+
+
+def write_run(name: str, *, state: str = "done", **predictions: SplitPredictions) -> Run:
+    """A run in the runs folder, without a training: `write_run("a", private=make_predictions([0, 3]))`."""
+    run = create_run(RunConfig(data="sample", epochs=3), name)
+    if predictions:
+        run.write_predictions(predictions)
+    run.update_status(state=state)
+    return run
+
+
+def no_progress(done: int, total: int) -> None:
+    """For readers that want to tell how far they are."""

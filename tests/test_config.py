@@ -1,0 +1,231 @@
+"""`RunConfig`: checked when it is made, the same after a round trip, and the same again from its own command line."""
+
+import json
+import random
+
+import pytest
+from pydantic import ValidationError
+
+from fer_core import catalog, cli
+from fer_core.config import RunConfig, bounds, flag
+from fer_core.errors import ConfigError
+
+NUMBERS = {
+    # field: the lowest and highest value that is allowed, then values just outside
+    "augment_flip": (0, 1, -0.01, 1.01),
+    "augment_rotate": (0, 45, -1, 45.1),
+    "augment_shift": (0, 0.3, -0.01, 0.31),
+    "augment_scale": (0, 0.4, -0.01, 0.41),
+    "augment_brightness": (0, 0.8, -0.01, 0.81),
+    "augment_erase": (0, 1, -0.01, 1.01),
+    "balance_alpha": (0, 1, -0.1, 1.1),
+    "balance_beta": (0, 0.999999, -0.1, 1),
+    "epochs": (1, 1000, 0, 1001),
+    "batch_size": (8, 4096, 7, 4097),
+    "lr": (1e-9, 10, 0, 10.1),
+    "weight_decay": (0, 1, -1e-9, 1.1),
+    "label_smoothing": (0, 0.5, -0.1, 0.51),
+    "clip_norm": (0, 100, -1, 100.1),
+    "ema_decay": (0, 0.9999, -0.1, 1),
+    "patience": (0, 1000, -1, 1001),
+    "seed": (0, 2**31 - 1, -1, 2**31),
+}
+NAMES = {
+    "model": catalog.MODELS,
+    "augment": catalog.AUGMENT_RECIPES,
+    "balance": catalog.BALANCING,
+    "balance_weighting": catalog.WEIGHTINGS,
+    "optimizer": catalog.OPTIMIZERS,
+    "schedule": catalog.SCHEDULES,
+    "select_by": catalog.SELECTION_METRICS,
+    "device": catalog.DEVICES,
+    "precision": catalog.PRECISIONS,
+}
+
+
+def error_of(values):
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.parse(values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def random_config(seed):
+    rng = random.Random(seed)
+    values = {"data": rng.choice([None, "sample", "/some where/fer 2013.csv"])}
+    values |= {field: rng.choice([*names]) for field, names in NAMES.items()}
+    for field, (low, high, *_) in NUMBERS.items():
+        whole = RunConfig.model_fields[field].annotation in (int, int | None)
+        values[field] = rng.randint(low, high) if whole else rng.uniform(low, high)
+        if RunConfig.model_fields[field].default is None and rng.random() < 0.5:
+            values[field] = None
+    return RunConfig.parse(values)
+
+
+def test_every_field_is_a_number_or_a_name_that_is_tested_here():
+    assert {"data", *NUMBERS, *NAMES} == set(RunConfig.model_fields)
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_numbers_are_taken_up_to_their_bounds_and_not_beyond(field):
+    low, high, below, above = NUMBERS[field]
+    for value in (low, high):
+        assert getattr(RunConfig.parse({field: value}), field) == value
+    for value in (below, above):
+        message = error_of({field: value})
+        assert message.startswith(f"{flag(field)} is {value!r}; it should be ")
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_numbers_are_finite_numbers(field):
+    for value in (float("nan"), float("inf"), "x", [1]):
+        assert error_of({field: value}).startswith(f"{flag(field)} is {value!r}; it should be ")
+
+
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "patience", "seed"])
+def test_counts_are_whole(field):
+    assert error_of({field: 8.5}).startswith(f"{flag(field)} is 8.5; it should be a valid integer")
+
+
+@pytest.mark.parametrize("field", NAMES)
+def test_names_are_known_names(field):
+    for name in NAMES[field]:
+        assert getattr(RunConfig.parse({field: name}), field) == name
+    message = error_of({field: "qqq"})
+    assert message.startswith(f"{flag(field)}: no ")
+    assert message.endswith(f" named 'qqq'. Known: {', '.join(sorted(NAMES[field]))}.")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "--epochs is 0; it should be greater than or equal to 1."),
+        ({"balance_beta": 1}, "--balance-beta is 1; it should be less than 1."),
+        ({"lr": "fast"}, "--lr is 'fast'; it should be a valid number."),
+        ({"model": "resnet1"}, "--model: no model named 'resnet1'. Did you mean 'resnet18'? Known: resnet18, small."),
+        ({"balance": "weight"}, "--balance: no balancing strategy named 'weight'. Did you mean 'weights'? Known: none, sampler, weights."),
+    ],
+)  # fmt: skip
+def test_an_error_says_what_it_got_and_what_is_allowed(values, message):
+    assert error_of(values) == message
+
+
+def test_two_mistakes_are_both_named_in_one_line():
+    message = error_of({"epochs": 0, "model": "smal"})
+    assert "--epochs is 0" in message
+    assert "Did you mean 'small'?" in message
+
+
+def test_an_unknown_setting_is_refused():
+    message = error_of({"learning_rate": 0.1})
+    assert message.startswith("no setting named 'learning_rate'. Known: data, model, augment, ")
+
+
+def test_an_unknown_name_lists_all_and_suggests_only_what_is_near():
+    with pytest.raises(ConfigError) as caught:
+        catalog.check_name("colour", "blu", ["green", "blue"])
+    assert str(caught.value) == "no colour named 'blu'. Did you mean 'blue'? Known: blue, green."
+    with pytest.raises(ConfigError) as caught:
+        catalog.check_name("colour", "xyz", ["green", "blue"])
+    assert str(caught.value) == "no colour named 'xyz'. Known: blue, green."
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_bounds_for_widgets_are_those_that_are_checked(field):
+    low, high = bounds(field)
+    assert low == pytest.approx(NUMBERS[field][0], abs=1e-8)
+    assert high in (NUMBERS[field][1], NUMBERS[field][3])  # an open bound is the first value that is too much
+
+
+def test_bounds_of_augmentations_are_the_catalogs():
+    for name, operation in catalog.AUGMENT_OPERATIONS.items():
+        assert bounds(f"augment_{name}") == (0, operation.high)
+    assert set(catalog.AUGMENT_STRENGTHS) == set(catalog.AUGMENT_RECIPES)
+    for strengths in catalog.AUGMENT_STRENGTHS.values():
+        assert list(strengths) == list(catalog.AUGMENT_OPERATIONS)
+
+
+def test_a_configuration_cannot_be_changed():
+    config = RunConfig()
+    with pytest.raises(ValidationError):
+        config.epochs = 3
+    assert config.epochs is None
+
+
+def test_a_changed_copy_is_checked_again_and_leaves_the_first_alone():
+    config = RunConfig(epochs=5)
+    assert (config.changed(epochs=6).epochs, config.epochs) == (6, 5)
+    with pytest.raises(ConfigError, match="--epochs is 0"):
+        config.changed(epochs=0)
+    with pytest.raises(ConfigError, match="no setting named 'epoch'"):
+        config.changed(epoch=3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_json_round_trip_keeps_every_value(seed):
+    config = random_config(seed)
+    assert RunConfig.from_json(config.to_json()) == config
+    assert set(json.loads(config.to_json())) == {"format", *RunConfig.model_fields}
+    assert json.loads(config.to_json())["format"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the configuration is not JSON (Expecting value: line 1 column 1 (char 0))."),
+        ("[1]", "the configuration has format None; this version reads 1."),
+        ("null", "the configuration has format None; this version reads 1."),
+        ("{}", "the configuration has format None; this version reads 1."),
+        ('{"format": 2}', "the configuration has format 2; this version reads 1."),
+        ('{"format": 1, "epochs": -3}', "--epochs is -3; it should be greater than or equal to 1."),
+        ('{"format": 1, "lr": NaN}', "--lr is nan; it should be a finite number."),
+    ],
+)
+def test_damaged_json_is_refused(text, message):
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_json(text)
+    assert str(caught.value) == message
+
+
+def test_an_older_file_that_lacks_a_setting_gets_its_default():
+    assert RunConfig.from_json('{"format": 1, "seed": 3}') == RunConfig(seed=3)
+
+
+def test_none_is_resolved_to_what_will_be_used():
+    config = RunConfig(augment_flip=0.0).resolved(default_epochs=14)
+    assert (config.epochs, config.lr) == (14, 0.1)
+    assert RunConfig(optimizer="adamw").resolved(14).lr == 0.002
+    assert config.augment_strengths() == {
+        "flip": 0.0, "rotate": 12.0, "shift": 0.08, "scale": 0.1, "brightness": 0.2, "erase": 0.3,
+    }  # fmt: skip
+    assert config.augment_rotate == 12.0
+    assert config.augment_flip == 0.0
+    unresolved = {name for name, value in config.model_dump().items() if value is None}
+    assert unresolved == {"data"}  # only `resolve_config` knows where the data is
+
+
+def test_what_was_chosen_is_not_resolved_away():
+    config = RunConfig(epochs=2, lr=0.5, augment="none", augment_erase=0.7)
+    resolved = config.resolved(14)
+    assert (resolved.epochs, resolved.lr) == (2, 0.5)
+    assert resolved.augment_strengths() == dict.fromkeys(catalog.AUGMENT_OPERATIONS, 0.0) | {"erase": 0.7}
+    assert resolved.resolved(99) == resolved
+
+
+def test_differences_and_command_name_only_what_is_not_the_default():
+    assert RunConfig().differences() == {}
+    assert RunConfig().command() == ["python", "-m", "fer_core", "train"]
+    config = RunConfig(balance="sampler", balance_alpha=0.75, seed=3)
+    assert config.differences() == {"balance": "sampler", "balance_alpha": 0.75, "seed": 3}
+    assert config.command()[4:] == ["--balance", "sampler", "--balance-alpha", "0.75", "--seed", "3"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_command_line_of_a_configuration_gives_it_back(seed, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(cli.Train, "cli_cmd", parsed.append)
+    config = random_config(seed)
+    assert cli.main(config.command()[3:]) == 0
+    [train] = parsed
+    assert {name: getattr(train, name) for name in RunConfig.model_fields} == config.model_dump()
+    assert (train.name, train.resume, train.queue) == (None, [], False)

@@ -1,0 +1,98 @@
+"""Small image sets that a net learns in seconds, a net of a few hundred weights, and trainers and configurations for them.
+
+Shapes: N faces, B batch, C channels, H x W pixels, K classes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fer_core.balance import plan_balance
+from fer_core.config import RunConfig
+from fer_core.data.store import Faces
+from fer_core.labels import EMOTIONS
+from fer_core.runs import EpochRecord
+from fer_core.train.loop import FaceTensors, Trainer
+from fer_core.train.placement import Placement
+from tests.faces import write_csv
+
+CPU_FP32 = Placement(torch.device("cpu"), bf16=False)
+CPU_BF16 = Placement(torch.device("cpu"), bf16=True)
+
+
+def striped_faces(train: int = 5, public: int = 3, private: int = 4, side: int = 48, seed: int = 0) -> Faces:
+    """So many noisy images a class and split; class k has a bright band at its own height. Rows of all splits are mixed."""
+    rng = np.random.default_rng(seed)
+    sizes = (train, public, private)
+    labels = np.concatenate([np.tile(np.arange(len(EMOTIONS)), n) for n in sizes])
+    splits = np.concatenate([np.full(n * len(EMOTIONS), code) for code, n in enumerate(sizes)])
+    order = rng.permutation(len(labels))
+    images = striped_images(labels[order], side, rng)
+    return Faces(images, labels[order].astype(np.int64), splits[order].astype(np.int8))
+
+
+def striped_images(labels_N: Any, side: int, rng: np.random.Generator) -> Any:
+    images = rng.integers(0, 100, (len(labels_N), side, side))
+    band = side // len(EMOTIONS)
+    for image, label in zip(images, labels_N, strict=True):
+        image[label * band : (label + 1) * band] += 130
+    return images.astype(np.uint8)
+
+
+def toy_csv(path: Path, **sizes: int) -> Path:
+    return write_csv(path, striped_faces(**sizes))
+
+
+def toy_config(**values: Any) -> RunConfig:
+    """A resolved configuration of two short epochs, fp32 on the CPU; `values` change it."""
+    short = {"epochs": 2, "batch_size": 16, "lr": 0.05, "device": "cpu", "precision": "fp32"}
+    return RunConfig.parse({**short, **values}).resolved(default_epochs=2)
+
+
+def toy_tensors(counts: list[int], side: int = 12, seed: int = 0) -> FaceTensors:
+    """counts[k] striped images of class k, ordered by class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = striped_images(labels, side, np.random.default_rng(seed))
+    return FaceTensors(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+class ToyNet(nn.Module):
+    """A convolution with batch norm and dropout, a linear layer: everything that has state or draws at random."""
+
+    def __init__(self, num_classes: int = 7, side: int = 12, *, plain: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, 2, 1)
+        self.norm: nn.Module = nn.Identity() if plain else nn.BatchNorm2d(4)
+        self.dropout = nn.Dropout(0.0 if plain else 0.2)
+        self.head = nn.Linear(4 * ((side + 1) // 2) ** 2, num_classes)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.head(self.dropout(self.norm(self.conv(x_BCHW)).relu().flatten(1)))
+
+
+def toy_trainer(
+    config: RunConfig,
+    train: FaceTensors,
+    placement: Placement = CPU_FP32,
+    *,
+    net: Callable[[], nn.Module] = ToyNet,
+    init_seed: int = 1,
+) -> Trainer:
+    """A trainer of a fresh net, its weights drawn from `init_seed`."""
+    torch.manual_seed(init_seed)
+    counts = torch.bincount(train.labels_N).numpy()
+    model = net().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Trainer(model, train, plan_balance(counts, config), config, placement)
+
+
+def never(share: float) -> bool:
+    """An `on_step` that does not ask to stop."""
+    return False
+
+
+def run_epochs(trainer: Trainer, public: FaceTensors, on_step: Callable[[float], bool] = never) -> list[EpochRecord]:
+    return list(trainer.epochs(public, EMOTIONS[: trainer.balance.epoch_mix_K.size], on_step))

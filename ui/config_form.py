@@ -1,0 +1,69 @@
+"""Widgets for `RunConfig`: label, bounds, help and default come from its fields."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from fer_core import catalog
+from fer_core.config import RunConfig, bounds, is_whole
+
+CHOICES: Mapping[str, Mapping[str, catalog.Entry]] = {
+    "model": catalog.MODELS,
+    "augment": catalog.AUGMENT_RECIPES,
+    "balance": catalog.BALANCING,
+    "balance_weighting": catalog.WEIGHTINGS,
+    "optimizer": catalog.OPTIMIZERS,
+    "schedule": catalog.SCHEDULES,
+    "select_by": catalog.SELECTION_METRICS,
+}
+_SLIDERS: Mapping[str, float] = {"balance_alpha": 0.05, "label_smoothing": 0.01}
+"""Fields that are tuned by eye, and their step; the others are typed."""
+
+
+def setting(field: str, **options: Any) -> Any:
+    """Draw the widget of a field and return its value; bound to the address under the field's name."""
+    info = RunConfig.model_fields[field]
+    label = info.title or field.replace("_", " ").capitalize()
+    common = {"help": info.description, "key": field, "bind": "query-params"} | options
+    if field in CHOICES:
+        return _choice(label, field, common)
+    if field in ("device", "precision"):
+        return st.selectbox(label, getattr(catalog, f"{field.upper()}S"), **common)
+    if field in _SLIDERS:
+        low, high = bounds(field)
+        return st.slider(label, low, high, info.default, _SLIDERS[field], **common)
+    return _number(label, field, common)
+
+
+def strength(operation: str, default: float, recipe: str) -> float:
+    """A slider for one augmentation step, from 0 (left out) to the catalog's bound; another recipe starts it anew."""
+    spec = catalog.AUGMENT_OPERATIONS[operation]
+    unit = f" ({spec.unit})" if spec.unit else ""
+    key = f"{recipe}_{operation}"
+    return st.slider(
+        f"{spec.title}{unit}", 0.0, spec.high, default, spec.step, help=spec.text, key=key, bind="query-params"
+    )
+
+
+def _choice(label: str, field: str, common: Mapping[str, Any]) -> str:
+    entries, default = CHOICES[field], RunConfig.model_fields[field].default
+    chosen = st.selectbox(
+        label, list(entries), index=list(entries).index(default), format_func=lambda n: entries[n].title, **common
+    )
+    if chosen in entries:
+        st.caption(entries[chosen].text)
+    return chosen
+
+
+def _number(label: str, field: str, common: Mapping[str, Any]) -> int | float | None:
+    default = RunConfig.model_fields[field].default
+    options: dict[str, Any] = {"step": 1} if is_whole(field) else {"format": "%g", "step": _step(default)}
+    low, high = bounds(field)
+    values: tuple[Any, ...] = (low, high, default)  # all ints or all floats, which the widget insists on
+    return st.number_input(label, *values, **options, **common)
+
+
+def _step(default: float | None) -> float:
+    """What one press of + adds: a tenth of the default, or 0.05 where there is none."""
+    return default / 10 if default else 0.05

@@ -1,0 +1,119 @@
+"""A run's report, or two side by side: headline figures, matrices to click, curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import streamlit as st
+
+from fer_core import charts
+from fer_core.catalog import FER2013_REFERENCES
+from fer_core.compare import Comparison
+from fer_core.evaluate import Report
+from fer_core.runs import Run
+from ui.theme import ink, plot
+
+_HEADLINES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "log_loss": "Log loss",
+    "ece": "Calibration error",
+}
+
+
+def figures_of_one(report: Report) -> None:
+    """Headline figures of one run."""
+    low, high = report.accuracy_ci95
+    for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
+        column.metric(title, _form(name, getattr(report, name)))
+    st.caption(f"{report.n:,} faces. Accuracy lies between {low:.1%} and {high:.1%} with 95% confidence (Wilson).")
+
+
+def class_table(report: Report) -> None:
+    """Precision, recall, F1 and faces of each emotion, as bars in a table."""
+    rows = [{"emotion": name} | vars(one) for name, one in report.per_class.items()]
+    columns = {
+        name: st.column_config.ProgressColumn(title, format="percent", min_value=0, max_value=1)
+        for name, title in (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"))
+    }
+    st.markdown("**Each emotion**")
+    st.dataframe(rows, hide_index=True, column_config={**columns, "emotion": "Emotion", "support": "Faces"})
+
+
+def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> None:
+    """Headline figures of B with their difference to A, the intervals, and what a test says of the difference."""
+    for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
+        a, b = (getattr(report, name) for report in (comparison.a, comparison.b))
+        color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
+        column.metric(f"{title}, B", _form(name, b), f"{_form(name, b - a, '+')} against A", delta_color=color)
+    labels = [f"{letter}: {name}" for letter, name in zip("AB", reports, strict=True)]
+    named = dict(zip(labels, reports.values(), strict=True))
+    plot(charts.accuracy_intervals(named, comparison), "intervals")
+    low, high = comparison.accuracy_delta_ci95
+    verdict = "could be chance" if low <= 0 <= high else "is more than chance"
+    st.markdown(
+        f"On the **{comparison.a.n:,} faces** that both judged, B is right on {comparison.fixed} that A gets wrong, "
+        f"and wrong on {comparison.broken} that A gets right. B - A = {comparison.accuracy_delta:+.1%} "
+        f"(95% interval {low:+.1%} to {high:+.1%}, McNemar p = {comparison.mcnemar_p:.2g}): "
+        f"**the difference in accuracy {verdict}.**"
+    )
+
+
+def confusion_matrices(reports: Mapping[str, Report], split: str) -> None:
+    """One run's matrix beside its table, or two matrices on one colour scale; a click on a cell leads to its faces."""
+    st.subheader("Which emotion is taken for which", anchor=False)
+    unit = st.segmented_control(
+        "Numbers", ["share of row", "faces"], default="share of row", required=True, key="cells", bind="query-params"
+    )
+    top = max(_top_share(report) for report in reports.values())
+    columns = st.columns(2)
+    for column, letter, (name, report) in zip(columns, "AB", reports.items(), strict=False):
+        with column:
+            st.markdown(f"**{letter}: {name}**")
+            matrix = report.confusion_KK
+            spec = charts.confusion(matrix, report.classes, ink=ink(), as_share=unit != "faces", top_share=top)
+            _clickable(spec, f"matrix_{letter}", {"run": name, "on": split})
+    if len(reports) == 1:
+        with columns[1]:
+            class_table(*reports.values())
+    st.caption("Rows are the true emotion, columns what the model said. Click a cell to see its faces.")
+
+
+def differences(comparison: Comparison) -> None:
+    """B's matrix minus A's, beside nothing else on its colour scale."""
+    st.markdown("**B minus A**, in faces: green is better, red is worse")
+    st.vega_lite_chart(charts.confusion_difference(comparison, comparison.a.classes, ink=ink()), key="difference")
+
+
+def run_curves(runs: Sequence[Run]) -> None:
+    histories = {run.name: run.history() for run in runs}
+    epochs = max(run.config().epochs or 1 for run in runs)
+    known = any(run.environment().get("data", {}).get("is_fer2013") for run in runs)
+    st.subheader("How they learned", anchor=False)
+    accuracy, loss = st.columns(2)
+    with accuracy:
+        st.markdown("**Accuracy**")
+        st.vega_lite_chart(charts.curves(histories, "accuracy", epochs, FER2013_REFERENCES if known else ()))
+    with loss:
+        st.markdown("**Loss**")
+        st.vega_lite_chart(charts.curves(histories, "loss", epochs))
+
+
+def _clickable(spec: charts.Spec, key: str, where: Mapping[str, str]) -> None:
+    event = st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=charts.SELECTION)
+    cells = event.selection.get(charts.SELECTION) if event else None
+    if cells:
+        cell = cells[0]
+        label = f"See the {cell['true']} faces that were called {cell['predicted']}"
+        query = {**where, "true": cell["true"], "predicted": cell["predicted"], "show": "all"}
+        if st.button(label, key=f"{key}_faces", icon=":material/search:"):
+            st.switch_page("pages/mistakes.py", query_params=query)
+
+
+def _top_share(report: Report) -> float:
+    matrix = report.confusion_KK
+    return float((matrix / matrix.sum(axis=1, keepdims=True).clip(1)).max()) or 1.0
+
+
+def _form(name: str, value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}" if name in ("log_loss", "ece", "macro_f1") else f"{value:{sign}.1%}"

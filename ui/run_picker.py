@@ -1,0 +1,50 @@
+"""Choosing runs: those that have predictions, newest first, remembered in the address."""
+
+import streamlit as st
+
+from fer_core.errors import FerError
+from fer_core.runs import Run, list_runs
+from ui.empty import empty_state
+
+
+def judged_runs(split: str | None = None) -> dict[str, Run]:
+    """Name -> run, of the runs that have predictions (on this split), newest first."""
+    return {run.name: run for run in list_runs() if _has(run, split)}
+
+
+def runs_or_empty_state(what: str) -> dict[str, Run]:
+    """The runs that can be judged; where there are none, say so, point to Train, and end the page."""
+    runs = judged_runs()
+    if not runs:
+        empty_state(
+            "No finished run yet",
+            f"{what} needs a trained model. Train an imbalanced and a balanced one with a single click.",
+            page="pages/train.py",
+            label="Go to Train",
+            icon=":material/model_training:",
+        )
+        st.stop()
+    return runs
+
+
+def pick_run(label: str, runs: dict[str, Run], *, key: str, index: int | None = 0) -> Run | None:
+    """A select box over runs; its value lives in the address under `key`. Index None: none is chosen at first."""
+    name = st.selectbox(label, list(runs), index=index, key=key, bind="query-params", placeholder="none")
+    return runs.get(name) if name else None
+
+
+def pick_split(runs: list[Run], *, key: str) -> str:
+    """`private` where every run has been judged on it, else `public`; the choice lives in the address."""
+    splits = [split for split in ("private", "public") if all(split in run.splits() for run in runs)]
+    help_text = "private is read once, at a training's end; public is what chose the epoch, and reads too well."
+    chosen = st.segmented_control(
+        "Split", splits, default=splits[0], required=True, key=key, bind="query-params", help=help_text
+    )
+    return chosen if chosen in splits else splits[0]
+
+
+def _has(run: Run, split: str | None) -> bool:
+    try:
+        return split in run.splits() if split else bool(run.splits())
+    except FerError:
+        return False
