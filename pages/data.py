@@ -36,7 +36,10 @@ unit = st.segmented_control(
 )
 plot(charts.label_histogram(store.counts(), as_share=unit == "share"), "histogram")
 rarest, commonest, ratio = store.imbalance("train")
-st.caption(f"In train there are {ratio:.0f} {commonest} faces for each {rarest} face.")
+if ratio >= 1.5:
+    st.caption(f"In train there are {ratio:.0f} {commonest} faces for each {rarest} face.")
+else:
+    st.caption("In train all emotions are about equally frequent.")
 
 st.subheader("The faces", anchor=False)
 left, right = st.columns([1, 3])

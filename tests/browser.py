@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,18 @@ def serve(file: Path | str = "streamlit_app.py", env: Mapping[str, str] | None =
         env: variables on top of this process's own.
     Raises: RuntimeError: the server ended, or was not healthy within 30 s; the message holds its output.
     """
+    with serve_command([sys.executable, "-m", "streamlit", "run", str(file)], env) as url:
+        yield url
+
+
+@contextmanager
+def serve_command(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a `streamlit run` command on a free port, without opening a browser; otherwise as `serve`."""
     port = _free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(file), "--server.headless", "true"]
+    options = ["--server.headless", "true", "--server.port", str(port)]
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            [*command, "--server.port", str(port)],
+            [*command, *options],
             cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO), **(env or {})},
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip

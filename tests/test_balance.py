@@ -74,12 +74,16 @@ def test_beta_0_weighs_all_alike_and_beta_near_1_is_inverse_frequency():
         return plan(balance="weights", balance_weighting="effective", balance_beta=beta).loss_weights_K
 
     np.testing.assert_allclose(effective(0.0), [1, 1, 1])
-    np.testing.assert_allclose(effective(1 - 1e-9), plan(balance="weights", balance_alpha=1.0).loss_weights_K, rtol=1e-5)
+    np.testing.assert_allclose(
+        effective(1 - 1e-9), plan(balance="weights", balance_alpha=1.0).loss_weights_K, rtol=1e-5
+    )
 
 
 def test_on_fer2013_the_full_sampler_shows_disgust_16_times_as_often_as_happy():
     counts = list(FER2013_TRAIN_COUNTS.values())
-    visits = dict(zip(FER2013_TRAIN_COUNTS, plan(counts, balance="sampler", balance_alpha=1.0).visits_K(counts), strict=True))
+    visits = dict(
+        zip(FER2013_TRAIN_COUNTS, plan(counts, balance="sampler", balance_alpha=1.0).visits_K(counts), strict=True)
+    )
     assert visits["disgust"] == pytest.approx(28_709 / 7 / 436)
     assert visits["disgust"] / visits["happy"] == pytest.approx(7215 / 436)
 

@@ -103,9 +103,12 @@ def test_names_are_known_names(field):
         ({"balance_beta": 1}, "--balance-beta is 1; it should be less than 1."),
         ({"lr": "fast"}, "--lr is 'fast'; it should be a valid number."),
         ({"model": "resnet1"}, "--model: no model named 'resnet1'. Did you mean 'resnet18'? Known: resnet18, small."),
-        ({"balance": "weight"}, "--balance: no balancing strategy named 'weight'. Did you mean 'weights'? Known: none, sampler, weights."),
+        (
+            {"balance": "weight"},
+            "--balance: no balancing strategy named 'weight'. Did you mean 'weights'? Known: none, sampler, weights.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_error_says_what_it_got_and_what_is_allowed(values, message):
     assert error_of(values) == message
 

@@ -245,10 +245,11 @@ def test_a_short_row_cannot_hide_beside_a_long_one(path, rows):
     assert "line 3: 2303 pixels, expected 2304; line 4: 2305 pixels, expected 2304." in message
 
 
-def test_a_short_row_cannot_hide_behind_tabs_either(path, rows):
+@pytest.mark.parametrize("gap", [" \t ", "  "], ids=["tab", "double blank"])
+def test_a_short_row_cannot_hide_behind_blanks_either(gap, path, rows):
     without_last_pixel(rows[1])
     with_one_more_pixel(rows[2])
-    rows[1][1] = rows[1][1].replace(" ", " \t ", 1)  # as many blanks as a whole row has
+    rows[1][1] = rows[1][1].replace(" ", gap, 1)  # as many blanks as a whole row has
     rows[2][1] = rows[2][1].replace(" ", "\t", 1)
     message = read_error(write_rows(path, rows))
     assert "line 3: 2303 pixels, expected 2304; line 4: 2305 pixels, expected 2304." in message
@@ -294,10 +295,15 @@ def test_a_column_that_stands_twice_is_not_called_missing(path, rows):
     assert "no column 'emotion'" not in message
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"PK\x03\x04" + b"\xff" * 300_000, "emotion,pixels".encode("utf-16")],
-    ids=["empty", "an image", "an archive", "utf-16"],
-)  # fmt: skip
+OTHER_FILES = {
+    "empty": b"",
+    "an image": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    "an archive": b"PK\x03\x04" + b"\xff" * 300_000,
+    "utf-16": "emotion,pixels".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("content", OTHER_FILES.values(), ids=OTHER_FILES)
 def test_a_file_of_another_kind_is_refused_in_one_line(content, path):
     path.write_bytes(content)
     message = read_error(path)

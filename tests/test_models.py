@@ -100,7 +100,7 @@ def test_resnet18_is_the_published_net_but_for_its_first_and_last_layer():
     assert model.net.conv1.stride == (2, 2) and model.net.conv1.padding == (3, 3) and model.net.conv1.bias is None
     published = published_resnet18(num_classes=7)
     assert parameter_count(model) == parameter_count(published) - 2 * 64 * 7 * 7
-    assert [k for k in model.net.state_dict()] == [k for k in published.state_dict()]
+    assert list(model.net.state_dict()) == list(published.state_dict())
     published.conv1.weight = nn.Parameter(torch.zeros(64, 3, 7, 7))
     published.load_state_dict(
         {**model.net.state_dict(), "conv1.weight": model.net.conv1.weight.expand(-1, 3, -1, -1) / 3}

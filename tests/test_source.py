@@ -60,7 +60,7 @@ def parses(monkeypatch):
 
 def cached(cache: Path) -> list[Path]:
     """Every file and folder in the cache, hidden ones too."""
-    return [entry for entry in cache.glob("stores/*")] + [entry for entry in cache.glob("stores/.*")]
+    return [*cache.glob("stores/*"), *cache.glob("stores/.*")]
 
 
 def changed(faces: Faces, **rows: object) -> Faces:
@@ -330,7 +330,7 @@ def open_in_threads(path: Path, names: tuple[str, ...]) -> dict[str, object]:
         name = threading.current_thread().name
         try:
             results[name] = len(open_store(str(path)))
-        except Exception as error:
+        except (DataError, OSError, AssertionError) as error:
             results[name] = error
 
     threads = [threading.Thread(target=work, name=name) for name in names]
@@ -460,6 +460,26 @@ def test_a_face_has_the_same_hash_in_a_csv_and_in_a_folder(cache, path, tmp_path
     assert [by_hash[h] for h in from_csv.hashes_N.tolist()] == from_csv.labels_N.tolist()
 
 
+def test_faces_are_found_by_their_pixels(cache, path, tmp_path):
+    opened = open_store(str(path))
+    other = make_faces(seed=9)
+    wanted = np.array([opened.hashes_N[7], pixel_hashes(other.images_NHW)[0], opened.hashes_N[0], 0, 2**64 - 1])
+    assert opened.find(wanted).tolist() == [7, -1, 0, -1, -1]
+    np.testing.assert_array_equal(opened.find(opened.hashes_N), np.arange(10))
+
+
+def test_of_equal_faces_the_first_is_found(cache, tmp_path):
+    faces = make_faces()
+    faces.images_NHW[[3, 8]] = 7
+    opened = open_store(str(write_csv(tmp_path / "twice.csv", faces)))
+    assert opened.find(opened.hashes_N[[8]]).tolist() == [3]
+
+
+def test_imbalance_is_the_commonest_to_the_rarest_that_occurs(cache, path):
+    opened = open_store(str(path))
+    assert opened.imbalance("train") == ("neutral", "happy", 3.0)  # 2 angry, 3 happy, 1 neutral
+
+
 # --- FER2013 itself
 
 
@@ -475,8 +495,9 @@ def test_published_figures_stand_only_beside_the_challenges_own_sizes():
     assert not FaceStore(*blank, source="", kind="csv", fingerprint="").is_fer2013
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def real():
+    """FER2013, parsed once: the cache is the session's."""
     return open_store(os.environ["FER_DATA"])
 
 

@@ -1,4 +1,4 @@
-"""Small image sets that a net learns in seconds, a net of a few hundred weights, and trainers and configurations for them.
+"""Small image sets that a net learns in seconds, a net of a few hundred weights, trainers and configurations for both.
 
 Shapes: N faces, B batch, C channels, H x W pixels, K classes.
 """
@@ -25,7 +25,7 @@ CPU_BF16 = Placement(torch.device("cpu"), bf16=True)
 
 
 def striped_faces(train: int = 5, public: int = 3, private: int = 4, side: int = 48, seed: int = 0) -> Faces:
-    """So many noisy images a class and split; class k has a bright band at its own height. Rows of all splits are mixed."""
+    """So many noisy images a class and split, all mixed; class k has a bright band at its own height."""
     rng = np.random.default_rng(seed)
     sizes = (train, public, private)
     labels = np.concatenate([np.tile(np.arange(len(EMOTIONS)), n) for n in sizes])

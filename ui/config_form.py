@@ -48,20 +48,19 @@ def strength(operation: str, default: float, recipe: str) -> float:
 
 def _choice(label: str, field: str, common: Mapping[str, Any]) -> str:
     entries, default = CHOICES[field], RunConfig.model_fields[field].default
-    chosen = st.selectbox(
-        label, list(entries), index=list(entries).index(default), format_func=lambda n: entries[n].title, **common
-    )
+    # The names themselves are shown: the address and the command line speak of them too.
+    chosen = st.selectbox(label, list(entries), index=list(entries).index(default), **common)
     if chosen in entries:
-        st.caption(entries[chosen].text)
+        st.caption(f"{entries[chosen].title}. {entries[chosen].text}")
     return chosen
 
 
 def _number(label: str, field: str, common: Mapping[str, Any]) -> int | float | None:
     default = RunConfig.model_fields[field].default
-    options: dict[str, Any] = {"step": 1} if is_whole(field) else {"format": "%g", "step": _step(default)}
     low, high = bounds(field)
-    values: tuple[Any, ...] = (low, high, default)  # all ints or all floats, which the widget insists on
-    return st.number_input(label, *values, **options, **common)
+    options: dict[str, Any] = {"min_value": low, "max_value": high, "value": default, **common}
+    options |= {"step": 1} if is_whole(field) else {"format": "%g", "step": _step(default)}
+    return st.number_input(label, **options)
 
 
 def _step(default: float | None) -> float:

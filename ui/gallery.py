@@ -146,7 +146,7 @@ def _check(
 def _stamp(key: str, images_NHW: np.ndarray, selected: int | None) -> tuple[str, str]:
     """Name what is shown, so that a click on what was shown before counts for nothing, also after going back to it."""
     digest = hashlib.blake2b(repr(images_NHW.shape).encode(), digest_size=12)
-    digest.update(np.ascontiguousarray(images_NHW))
+    digest.update(np.ascontiguousarray(images_NHW).data)
     shown = (digest.hexdigest(), selected)  # a new `selected` also outdates a click: the newest choice wins
     slot = f"{key}:shown"
     last, turn = st.session_state.get(slot, (None, 0))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_core.config import RunConfig
+from fer_core.data import drawing, sample
 from fer_core.data.csv_source import Progress, read_csv
 from fer_core.data.folder_source import PARTS, folder_signature, looks_like_folder_source, read_folder
 from fer_core.data.sample import SAMPLE_SEED, draw_sample
@@ -16,8 +17,6 @@ from fer_core.settings import Settings
 SAMPLE = "sample"
 DEFAULT_FOLDER = Path("data")
 SAMPLE_TITLE = "drawn sample faces"
-_SAMPLE_VERSION = 1
-"""Raise it when the drawing changes, so that nobody trains on a cached older drawing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Source:
     def signature(self) -> str:
         """Changes when the content may have changed; costs no more than a few system calls."""
         if self.path is None:
-            return f"{SAMPLE_SEED}:{_SAMPLE_VERSION}"
+            return f"{SAMPLE_SEED}:{_code_of_the_sample()}"  # nobody trains on a cached older drawing
         if self.kind == "folder":
             return folder_signature(self.path)
         stat = self.path.stat()
@@ -124,6 +123,10 @@ def _drop_older(folder: Path) -> None:
     for sibling in folder.parent.glob(f"{folder.name.split('-')[0]}-*"):
         if sibling != folder:
             shutil.rmtree(sibling, ignore_errors=True)
+
+
+def _code_of_the_sample() -> str:
+    return "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (drawing, sample))
 
 
 def _short_hash(text: str) -> str:

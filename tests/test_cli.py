@@ -1,0 +1,480 @@
+"""The command line: what it prints where, its exit codes, and one line for everything that is typed wrongly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_core import cli, launcher
+from fer_core.config import RunConfig, flag
+from fer_core.labels import EMOTIONS
+from fer_core.runs import EpochRecord, Status, create_run, runs_folder
+from tests.faces import (
+    FEW,
+    csv_rows,
+    make_faces,
+    make_predictions,
+    random_predictions,
+    write_csv,
+    write_folder,
+    write_rows,
+    write_run,
+)
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    """An empty working folder and no $FER_DATA, so that a command sees only what a test gives it."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("FER_DATA", raising=False)
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command in this process; gives exit code, standard output, standard error."""
+
+    def run(*words):
+        code = cli.main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def complaint(call):
+    """Run a command that must fail; gives its one line without `error: `."""
+
+    def run(*words):
+        code, out, err = call(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        return err.removeprefix("error: ").removesuffix("\n")
+
+    return run
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    monkeypatch.setattr(cli, "_train", lambda runs, queue: pytest.fail(f"began to train {runs}"))
+
+
+@pytest.fixture
+def csv(tmp_path):
+    return write_csv(tmp_path / "fer2013.csv")
+
+
+# --- data info
+
+
+def test_data_info_as_json(call, csv):
+    code, out, err = call("data", "info", "--data", csv, "--json")
+    assert (code, err) == (0, "")
+    info = json.loads(out)
+    assert list(info) == ["n", "splits", "fingerprint", "source"]
+    assert (info["n"], info["source"]) == (10, str(csv))
+    assert info["splits"] == {split: dict.fromkeys(EMOTIONS, 0) | FEW[split] for split in FEW}
+    assert len(info["fingerprint"]) == 16
+    assert call("data", "info", "--data", csv, "--json")[1] == out
+
+
+def test_data_info_for_a_person(call, csv):
+    code, out, err = call("data", "info", "--data", csv)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{csv}: 10 faces, fingerprint ")
+    table = [line.split() for line in lines[1:]]
+    assert table[0] == ["train", "public", "private"]
+    assert ["happy", "3", "1", "1"] in table
+    assert ["fear", "0", "0", "0"] in table
+    assert table[-1] == ["all", "6", "2", "2"]
+
+
+def test_data_info_tells_how_the_public_split_came_to_be(call, tmp_path):
+    write_folder(tmp_path / "faces", prefixes=False)
+    assert "note: This folder has no public split: " in call("data", "info", "--data", tmp_path / "faces")[1]
+
+
+def test_data_info_reads_the_source_that_the_environment_names(call, csv, monkeypatch):
+    monkeypatch.setenv("FER_DATA", str(csv))
+    assert json.loads(call("data", "info", "--json")[1])["n"] == 10
+
+
+def test_a_variable_of_another_program_is_not_read(call, csv, monkeypatch):
+    for name in ("DATA", "TRAIN", "RUN", "SPLIT", "JSON"):
+        monkeypatch.setenv(name, "nonsense")
+    monkeypatch.setenv("RUNS", '{"as_json": true}')
+    assert json.loads(call("data", "info", "--data", csv, "--json")[1])["n"] == 10
+    assert call("runs")[1].startswith("no runs yet")
+
+
+def test_a_damaged_source_is_one_line(complaint, tmp_path):
+    rows = csv_rows(make_faces())
+    rows[3][0] = "8"
+    path = write_rows(tmp_path / "bad.csv", rows)
+    assert complaint("data", "info", "--data", path) == (
+        f"{path}: line 5: emotion '8', expected 0 to 6. Repair these rows or fetch the file again."
+    )
+
+
+def test_a_missing_source_is_one_line(complaint):
+    assert complaint("data", "info", "--data", "nope") == (
+        "nope: no such file or folder. Give a fer2013.csv, an image folder, or 'sample'."
+    )
+
+
+# --- evaluate and compare
+
+EVALUATE_KEYS = [
+    "run", "split", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "ece",
+    "per_class", "confusion",
+]  # fmt: skip
+COMPARE_KEYS = [
+    "a", "b", "split", "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta",
+    "confusion_delta",
+]  # fmt: skip
+
+
+def test_evaluate_as_json(call):
+    write_run("one", public=make_predictions([0, 3]), private=make_predictions([0, 3, 3, 4], [0, 3, 0, 3]))
+    code, out, err = call("evaluate", "one", "--json")
+    assert (code, err) == (0, "")
+    values = json.loads(out)
+    assert list(values) == EVALUATE_KEYS
+    assert (values["run"], values["split"], values["n"], values["accuracy"]) == ("one", "private", 4, 0.5)
+    assert values["confusion"][3][0] == 1
+    values = json.loads(call("evaluate", "one", "--split", "public", "--json")[1])
+    assert (values["split"], values["n"], values["accuracy"]) == ("public", 2, 1.0)
+
+
+def test_evaluate_for_a_person(call):
+    write_run("one", private=make_predictions([0, 3, 3, 4], [0, 3, 0, 3]))
+    code, out, err = call("evaluate", "one")
+    assert (code, err) == (0, "")
+    assert "one on private, 4 faces" in out
+    assert "accuracy 50.00%" in out
+    assert "rows true, columns predicted" in out
+    assert ["happy", "50.0%", "50.0%", "0.500", "2"] in [line.split() for line in out.splitlines()]
+
+
+def test_evaluate_takes_a_runs_folder(call, monkeypatch, tmp_path):
+    run = write_run("one", private=make_predictions([0, 3]))
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "other"))
+    assert json.loads(call("evaluate", run.path, "--json")[1])["run"] == "one"
+
+
+def test_compare_as_json(call):
+    write_run("one", private=make_predictions([0, 3, 3, 4], [0, 3, 0, 3]))
+    write_run("two", private=make_predictions([0, 3, 3, 4], [0, 3, 3, 3]))
+    code, out, err = call("compare", "one", "two", "--json")
+    assert (code, err) == (0, "")
+    values = json.loads(out)
+    assert list(values) == COMPARE_KEYS
+    assert (values["a"], values["b"], values["split"], values["n"]) == ("one", "two", "private", 4)
+    assert (values["accuracy_delta"], values["recall_delta"]["happy"], values["mcnemar_p"]) == (0.25, 0.5, 1)
+    assert (values["confusion_delta"][3][3], values["confusion_delta"][3][0]) == (1, -1)
+
+
+def test_compare_for_a_person_names_the_shared_faces(call):
+    write_run("one", private=make_predictions([0, 3, 3], [0, 3, 0], hashes=[1, 2, 3]))
+    write_run("two", private=make_predictions([3, 3, 5, 5], [3, 3, 5, 5], hashes=[2, 3, 8, 9]))
+    code, out, err = call("compare", "one", "two")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "A = one, B = two, on the 2 faces of private that both predicted"
+    assert "B - A = +50.00%" in out
+    assert "1 faces only B has right, 0 only A" in out
+
+
+def test_compare_judges_the_split_that_was_asked_for(call):
+    for name in ("one", "two"):
+        write_run(name, public=random_predictions(5, seed=1), private=random_predictions(9, seed=1))
+    assert json.loads(call("compare", "one", "two", "--split", "public", "--json")[1])["n"] == 5
+
+
+def test_runs_that_cannot_be_compared_are_one_line(complaint):
+    write_run("one", private=make_predictions([0, 1], hashes=[1, 2]))
+    write_run("two", private=make_predictions([0, 1], hashes=[3, 4]))
+    assert complaint("compare", "one", "two") == ("the runs share no face in this split. Train both on the same data.")
+
+
+@pytest.mark.parametrize("words", [["evaluate", "one"], ["compare", "one", "one"]], ids=lambda words: words[0])
+def test_what_cannot_be_judged_is_one_line(words, complaint):
+    assert "no run named 'one'" in complaint(*words)
+    run = write_run("one", state="stopped", public=random_predictions(4, seed=1))
+    assert "private is read once" in complaint(*words)
+    assert complaint(*words, "--split", "train") == "no split to judge named 'train'. Known: private, public."
+    (run.path / "predictions.npz").write_bytes(b"PK\x03\x04damaged")
+    assert complaint(*words).startswith(f"{run.path / 'predictions.npz'}: damaged (")
+
+
+# --- runs
+
+
+def test_no_runs(call):
+    assert call("runs") == (0, "no runs yet; train one: python -m fer_core train\n", "")
+    assert json.loads(call("runs", "--json")[1]) == []
+
+
+def test_runs_are_listed_newest_first_with_their_best_epoch(call):
+    for seconds, name in enumerate(["old", "new"], 100):
+        run = create_run(RunConfig(data="sample", epochs=3, balance="sampler"), name)
+        os.utime(run.path / "config.json", (seconds, seconds))
+    records = [
+        EpochRecord(e, 0.1, 1.5, 0.4, 1.4, share, share / 2, 1000.0, 10.0 * e) for e, share in ((1, 0.5), (2, 0.4))
+    ]
+    run.write_history(records)
+    run.write_status(Status("done", epoch=2, progress=1.0))
+    new, old = json.loads(call("runs", "--json")[1])
+    assert (new["name"], new["state"], new["epoch"], new["epochs"], new["balance"]) == ("new", "done", 2, 3, "sampler")
+    assert (new["public_accuracy"], new["public_macro_f1"], new["wall_s"]) == (0.5, 0.25, 20.0)
+    assert new["folder"] == str(run.path)
+    assert (old["name"], old["state"], old["public_accuracy"]) == ("old", "queued", None)
+    out = call("runs")[1].splitlines()
+    assert [line.split()[0] for line in out] == ["run", "new", "old"]
+    assert out[1].split() == ["new", "done", "2/3", "50.0%", "0.250", "20", "s"]
+
+
+def test_a_damaged_run_is_named(complaint):
+    create_run(RunConfig(), "whole")
+    run = create_run(RunConfig(), "broken")
+    (run.path / "config.json").write_text("{")
+    assert str(run.path / "config.json") in complaint("runs")
+
+
+# --- what is typed wrongly
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "CLI subcommand is required {data, train, evaluate, compare, runs}. See: python -m fer_core --help"),
+        (["data"], "CLI subcommand is required {info}. See: python -m fer_core data --help"),
+        (
+            ["data", "info", "--jsn"],
+            "unrecognized arguments: --jsn. Did you mean --json? See: python -m fer_core data info --help",
+        ),
+        (["evaluate"], "the following arguments are required: RUN. See: python -m fer_core evaluate --help"),
+        (["compare", "a"], "the following arguments are required: B. See: python -m fer_core compare --help"),
+        (
+            ["train", "--epoch", "3"],
+            "unrecognized arguments: --epoch 3. Did you mean --epochs? See: python -m fer_core train --help",
+        ),
+        (["train", "--lr"], "argument --lr: expected one argument. See: python -m fer_core train --help"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_wrong_command_is_one_line_that_names_the_help(words, message, complaint):
+    assert complaint(*words) == message
+
+
+def test_a_wrong_command_lists_those_that_there_are(complaint):
+    message = complaint("trian")
+    assert "'trian'" in message
+    assert all(name in message for name in ("data", "train", "evaluate", "compare", "runs"))
+
+
+@pytest.mark.parametrize("words", [["runs", "--split", "public"], ["data", "info", "--epochs", "3"]], ids=" ".join)
+def test_a_flag_of_another_command_is_not_suggested(words, complaint):
+    message = complaint(*words)
+    assert "unrecognized arguments" in message
+    assert "Did you mean" not in message
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["data", "info", "--help"]], ids=" ".join)
+def test_help_is_on_standard_output(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    out, err = capsys.readouterr()
+    assert (caught.value.code, err) == (0, "")
+    assert out.startswith("usage: python -m fer_core")
+
+
+def test_the_help_of_train_has_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    out = capsys.readouterr().out
+    for name, field in RunConfig.model_fields.items():
+        assert f"{flag(name)} " in out
+        assert "".join(field.description.split())[:30] in "".join(out.split())  # help wraps its lines
+
+
+BAD_FLAGS = [
+    (["--model", "resnet1"], "--model: no model named 'resnet1'. Did you mean 'resnet18'? Known: resnet18, small."),
+    (
+        ["--augment", "standart"],
+        "--augment: no augmentation recipe named 'standart'. Did you mean 'standard'? Known: none, standard.",
+    ),
+    (["--augment-flip", "2"], "--augment-flip is '2'; it should be less than or equal to 1."),
+    (["--augment-rotate", "-1"], "--augment-rotate is '-1'; it should be greater than or equal to 0."),
+    (["--augment-shift", "x"], "--augment-shift is 'x'; it should be a valid number."),
+    (["--augment-scale", "0.5"], "--augment-scale is '0.5'; it should be less than or equal to 0.4."),
+    (["--augment-brightness", "nan"], "--augment-brightness is 'nan'; it should be a finite number."),
+    (["--augment-erase", "inf"], "--augment-erase is 'inf'; it should be a finite number."),
+    (
+        ["--balance", "samplr"],
+        "--balance: no balancing strategy named 'samplr'. Did you mean 'sampler'? Known: none, sampler, weights.",
+    ),
+    (["--balance-alpha", "1.5"], "--balance-alpha is '1.5'; it should be less than or equal to 1."),
+    (["--balance-weighting", "x"], "--balance-weighting: no weighting named 'x'. Known: effective, inverse."),
+    (["--balance-beta", "1"], "--balance-beta is '1'; it should be less than 1."),
+    (["--epochs", "0"], "--epochs is '0'; it should be greater than or equal to 1."),
+    (["--epochs", "1.5"], "--epochs is '1.5'; it should be a valid integer."),
+    (["--batch-size", "4"], "--batch-size is '4'; it should be greater than or equal to 8."),
+    (["--optimizer", "adam"], "--optimizer: no optimizer named 'adam'. Did you mean 'adamw'? Known: adamw, sgd."),
+    (["--lr", "0"], "--lr is '0'; it should be greater than 0."),
+    (["--schedule", "step"], "--schedule: no schedule named 'step'. Known: onecycle, plateau."),
+    (["--weight-decay", "-1"], "--weight-decay is '-1'; it should be greater than or equal to 0."),
+    (["--label-smoothing", "0.6"], "--label-smoothing is '0.6'; it should be less than or equal to 0.5."),
+    (["--clip-norm", "-1"], "--clip-norm is '-1'; it should be greater than or equal to 0."),
+    (["--ema-decay", "1"], "--ema-decay is '1'; it should be less than 1."),
+    (["--select-by", "f1"], "--select-by: no selection metric named 'f1'. Known: accuracy, loss, macro_f1."),
+    (["--patience", "-1"], "--patience is '-1'; it should be greater than or equal to 0."),
+    (["--seed", "2147483648"], "--seed is '2147483648'; it should be less than 2147483648."),
+    (["--device", "gpu"], "--device: no device named 'gpu'. Did you mean 'cpu'? Known: auto, cpu, cuda."),
+    (["--precision", "fp16"], "--precision: no precision named 'fp16'. Did you mean 'bf16'? Known: auto, bf16, fp32."),
+    (["--data", "nope.csv"], "nope.csv: no such file or folder. Give a fer2013.csv, an image folder, or 'sample'."),
+    (["--name", "../x"], "'../x' cannot name a run: use 1 to 64 letters, digits, '_' and '-'."),
+    (["--name", "x" * 65], f"'{'x' * 65}' cannot name a run: use 1 to 64 letters, digits, '_' and '-'."),
+    (
+        ["--resume", "nope", "--epochs", "3"],
+        "--epochs does not go with --resume: a run keeps the configuration it has.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(("words", "message"), BAD_FLAGS, ids=[" ".join(words)[:40] for words, _ in BAD_FLAGS])
+def test_a_wrong_setting_is_one_line_and_leaves_no_run_behind(words, message, complaint):
+    assert complaint("train", *words) == message
+    assert not runs_folder().exists() or list(runs_folder().iterdir()) == []
+
+
+def test_every_setting_has_a_wrong_value_here():
+    tried = {words[0] for words, _ in BAD_FLAGS}
+    assert tried == {flag(name) for name in cli.Train.model_fields if name != "queue"}
+
+
+@pytest.mark.usefixtures("no_training")
+def test_an_empty_name_is_not_a_free_name(complaint, csv):
+    assert "cannot name a run" in complaint("train", "--data", csv, "--name", "")
+    assert not runs_folder().exists()
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_taken_name_is_one_line_and_the_run_stays(complaint, csv):
+    run = create_run(RunConfig(seed=5), "one")
+    message = complaint("train", "--data", csv, "--name", "one")
+    assert message == "there is a run named 'one' already; give another --name, or --resume one."
+    assert run.config() == RunConfig(seed=5)
+    assert [entry.name for entry in runs_folder().iterdir()] == ["one"]
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_run_to_resume_that_is_not_there_is_one_line(complaint):
+    assert complaint("train", "--resume", "nope").startswith(f"no run named 'nope' in {runs_folder()}")
+    create_run(RunConfig(), "nose")
+    assert "Did you mean 'nose'?" in complaint("train", "--resume", "nope")
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_finished_run_is_not_resumed_and_stays_finished(complaint):
+    run = write_run("one", private=random_predictions(4, seed=1))
+    before = run.status()
+    assert "'one' is done" in complaint("train", "--resume", "one")
+    assert run.status() == before
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_run_that_trains_is_not_resumed_and_keeps_its_process(complaint):
+    run = create_run(RunConfig(), "one")
+    run.claim(state="running")  # by this very process, which lives
+    run.stop_file.touch()
+    before = run.status()
+    assert "'one' is " in complaint("train", "--resume", "one")
+    assert run.status() == before
+    assert run.stop_file.exists()
+    assert launcher.current_status(run).state == "stopping"
+
+
+def damaged_csv(path):
+    rows = csv_rows(make_faces())
+    rows[3][0] = "8"
+    return write_rows(path, rows)
+
+
+UNFIT = {
+    "damaged": (damaged_csv, [], "line 5: emotion '8', expected 0 to 6"),
+    "no private split": (
+        lambda path: write_csv(path, make_faces({"train": {"happy": 9}, "public": {"happy": 2}})),
+        [],
+        "no faces in split 'private'; training needs train, public and private.",
+    ),
+    "an emotion without a face": (write_csv, ["--balance", "sampler"], "a class has no training face"),
+}
+
+
+@pytest.mark.parametrize(("write", "words", "message"), UNFIT.values(), ids=UNFIT)
+def test_data_that_cannot_be_trained_on_leaves_no_run_behind(write, words, message, complaint, tmp_path):
+    path = write(tmp_path / "unfit.csv")
+    assert message in complaint("train", "--data", path, *words)
+    assert not runs_folder().exists() or list(runs_folder().iterdir()) == []
+
+
+def test_cuda_where_there_is_none_leaves_no_run_behind(complaint, csv, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert complaint("train", "--data", csv, "--device", "cuda") == (
+        "--device cuda: this machine has no CUDA device that torch can use; leave --device out."
+    )
+    assert not runs_folder().exists() or list(runs_folder().iterdir()) == []
+
+
+def test_a_full_disk_is_one_line(complaint, csv, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "/runs/one")
+
+    monkeypatch.setattr(cli, "create_run", full)
+    assert complaint("train", "--data", csv) == "/runs/one: No space left on device."
+
+
+# --- as a process
+
+
+def shell(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "fer_core", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_wrong_input_ends_the_process_with_2_and_one_line(tmp_path):
+    rows = csv_rows(make_faces())
+    rows[1][1:] = [rows[1][1][:500]]  # a truncated row
+    rows[2].append("more")
+    path = write_rows(tmp_path / "bad.csv", rows)
+    done = shell("data", "info", "--data", path, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {path}: line 3: 2 fields where the header has 3; line 4: 4 fields where the header has 3. "
+        "Repair these rows or fetch the file again.\n"
+    )
+
+
+def test_json_is_all_that_stands_on_standard_output(csv):
+    done = shell("data", "info", "--data", csv, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["n"] == 10
+
+
+def test_numbers_on_standard_output_are_unrounded(call):
+    write_run("one", private=make_predictions([0, 3, 3], [0, 3, 0]))
+    assert json.loads(call("evaluate", "one", "--json")[1])["accuracy"] == np.float64(2 / 3)

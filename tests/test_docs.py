@@ -1,0 +1,64 @@
+"""The README and the CHANGELOG say what is true: every command, page, file and run file is there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_core import __version__
+from fer_core.cli import Cli, Data
+from fer_core.config import RunConfig, flag
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TREE = README.split("## Layout")[1].split("## The pages")[0]
+
+
+@pytest.mark.parametrize("command", [name for name in Cli.model_fields if name != "data"] + list(Data.model_fields))
+def test_every_command_stands_in_the_readme(command):
+    assert re.search(rf"python -m fer_core (data )?{command}\b", README)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "pages").glob("*.py")), ids=lambda path: path.stem)
+def test_every_page_has_its_paragraph(page):
+    assert f"**{page.stem.capitalize()}**" in README
+
+
+@pytest.mark.parametrize("folder", ["pages", "ui", "fer_core"])
+def test_every_module_stands_in_the_tree(folder):
+    names = [path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("__")]
+    assert [name for name in names if name not in TREE] == []
+
+
+def test_every_picture_is_there():
+    assert [name for name in re.findall(r"\]\((docs/[^)]+\.png)\)", README) if not (ROOT / name).is_file()] == []
+
+
+def test_the_changelog_knows_this_version():
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_help_names_every_setting():
+    environment = {**os.environ, "COLUMNS": "200"}
+    command = [sys.executable, "-m", "fer_core", "train", "--help"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment).stdout
+    assert [name for name in RunConfig.model_fields if flag(name) not in text] == []
+    assert all(info.description for info in RunConfig.model_fields.values())
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    from tests.toy import toy_csv
+
+    example = README.split("```python")[1].split("```")[0]
+    assert len([line for line in example.splitlines() if line and not line.startswith("from")]) <= 10
+    source = toy_csv(tmp_path / "fer2013.csv")
+    example = example.replace('"sample"', f'"{source}", epochs=1, batch_size=32')
+    result = subprocess.run(
+        [sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "FER_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "'accuracy_delta'" in result.stdout

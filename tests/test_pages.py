@@ -1,0 +1,221 @@
+"""Every page as a script: with no runs, with runs, with hostile addresses. Clicks in a browser: `test_tour`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fer_core.config import RunConfig
+from fer_core.data import open_store
+from fer_core.runs import EpochRecord, Run, SplitPredictions, create_run
+from tests.toy import toy_csv
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch) -> Path:
+    path = toy_csv(tmp_path / "fer2013.csv")
+    monkeypatch.setenv("FER_DATA", str(path))
+    return path
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30).switch_page(f"pages/{name}.py")
+    at.query_params.update(query)
+    return at.run()
+
+
+def text_of(at: AppTest) -> str:
+    blocks = [*at.markdown, *at.caption, *at.title, *at.subheader, *at.error, *at.info, *at.warning]
+    return "\n".join(str(block.value) for block in blocks)
+
+
+def judged_run(name: str, source: Path, *, right: float, splits: tuple[str, ...] = ("public", "private")) -> Run:
+    """A run on the source that is right on this share of the faces, with two epochs of history."""
+    store = open_store(str(source))
+    run = create_run(RunConfig(data=str(source)).resolved(2), name)
+    rng = np.random.default_rng(len(name))
+    predictions = {}
+    for split in splits:
+        rows = store.rows(split)
+        labels = store.labels_N[rows]
+        said = np.where(rng.random(len(rows)) < right, labels, (labels + 1) % 7)
+        predictions[split] = SplitPredictions(
+            rows, store.hashes_N[rows], labels, 3 * np.eye(7, dtype=np.float32)[said], store.classes, store.fingerprint
+        )
+    run.write_predictions(predictions)
+    run.write_history([EpochRecord(e, 0.1, 1.5, 0.4, 1.4, 0.3 + e / 10, 0.3, 900.0, 10.0 * e) for e in (1, 2)])
+    run.update_status(state="done", epoch=2, progress=1.0)
+    return run
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_without_runs(page, source):
+    at = open_page(page)
+    assert not at.exception
+    assert not at.error
+    assert page in at.title[0].value.lower()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_with_two_runs(page, source):
+    judged_run("as-is", source, right=0.5)
+    judged_run("balanced", source, right=0.8)
+    at = open_page(page, a="as-is", b="balanced", run="balanced")
+    assert not at.exception
+    assert not at.error
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_source_that_is_gone_is_said_in_one_line(page, monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "nowhere.csv"))
+    at = open_page(page)
+    assert not at.exception
+    if page not in ("compare", "mistakes"):  # these need no data
+        assert "nowhere.csv: no such file" in at.error[0].value
+
+
+@pytest.mark.parametrize("page", ["compare", "mistakes"])
+def test_without_runs_the_next_step_is_train(page, source):
+    at = open_page(page)
+    assert "No finished run yet" in at.subheader[0].value
+    assert [button.label for button in at.button] == ["Go to Train"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"a": "../../etc", "b": "no such run", "on": "train"},
+        {"run": "<script>", "true": "bored", "predicted": "9", "sure": "5", "show": "x", "mistakes_page": "-4"},
+        {"split": "x", "emotion": "happyy", "page": "1e9", "unit": "§"},
+        {"model": "smal", "balance": "magic", "balance_alpha": "7", "epochs": "-1", "lr": "nan", "seed": "x"},
+    ],
+)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_hostile_address_falls_back(page, query, source):
+    judged_run("as-is", source, right=0.5)
+    at = open_page(page, **query)
+    assert not at.exception
+
+
+def test_data_names_source_counts_and_imbalance(source):
+    text = text_of(open_page("data"))
+    assert "84 faces" in text.replace("**", "")
+    assert str(source) in text
+    assert "all emotions are about equally frequent" in text
+
+
+def test_data_names_the_imbalance(tmp_path, monkeypatch):
+    from tests.faces import make_faces, write_csv
+
+    faces = make_faces({"train": {"happy": 12, "disgust": 3}, "public": {"happy": 1}, "private": {"happy": 1}})
+    monkeypatch.setenv("FER_DATA", str(write_csv(tmp_path / "fer2013.csv", faces)))
+    assert "In train there are 4 happy faces for each disgust face." in text_of(open_page("data"))
+
+
+def test_data_says_when_public_is_held_out(tmp_path, monkeypatch):
+    from tests.faces import make_faces, write_folder
+
+    counts = {"train": dict.fromkeys(("happy", "sad"), 20), "private": {"happy": 2, "sad": 2}}
+    monkeypatch.setenv("FER_DATA", str(write_folder(tmp_path / "faces", make_faces(counts), prefixes=False)))
+    assert "held out as public" in open_page("data").info[0].value
+
+
+def test_compare_shows_one_run_alone_and_two_side_by_side(source):
+    judged_run("as-is", source, right=0.5)
+    judged_run("balanced", source, right=0.9)
+    one = open_page("compare", a="as-is")
+    assert [metric.label for metric in one.metric][0] == "Accuracy"
+    assert "A: as-is" in text_of(one)
+    two = open_page("compare", a="as-is", b="balanced")
+    assert [metric.label for metric in two.metric][0] == "Accuracy, B"
+    text = text_of(two)
+    assert "A: as-is" in text and "B: balanced" in text
+    assert "B minus A" in text and "McNemar p" in text
+
+
+def test_compare_refuses_runs_without_a_shared_face(source, tmp_path):
+    judged_run("here", source, right=0.5)
+    other = toy_csv(tmp_path / "other" / "fer2013.csv", seed=9)
+    judged_run("there", other, right=0.5)
+    assert "share no face" in open_page("compare", a="here", b="there").error[0].value
+
+
+def test_a_stopped_run_is_shown_on_public_only(source):
+    judged_run("stopped", source, right=0.5, splits=("public",))
+    at = open_page("compare", a="stopped")
+    assert not at.exception
+    assert at.segmented_control(key="on").options == ["public"]
+
+
+def test_mistakes_counts_what_the_filters_leave(source):
+    run = judged_run("half", source, right=0.5)
+    found = run.predictions("private")
+    wrong = int((found.logits_NK.argmax(1) != found.labels_N).sum())
+    assert f"{wrong} of {len(found.labels_N)} faces" in text_of(open_page("mistakes", run="half"))
+    happy = int(((found.labels_N == 3) & (found.logits_NK.argmax(1) == 4)).sum())
+    text = text_of(open_page("mistakes", run="half", true="happy", predicted="sad"))
+    assert f"{happy} of {len(found.labels_N)} faces" in text
+
+
+def test_mistakes_of_a_run_whose_data_is_gone_are_counted(source, tmp_path, monkeypatch):
+    judged_run("old", source, right=0.2)
+    monkeypatch.setenv("FER_DATA", str(toy_csv(tmp_path / "new" / "fer2013.csv", seed=9)))
+    source.unlink()
+    assert "are not in the data that is open" in open_page("mistakes", run="old").warning[0].value
+
+
+def test_a_damaged_run_does_not_break_the_others(source):
+    judged_run("good", source, right=0.5)
+    (judged_run("bad", source, right=0.5).path / "predictions.npz").write_bytes(b"PK nonsense")
+    at = open_page("compare", a="good")
+    assert not at.exception
+    assert at.selectbox(key="a").options == ["good"]
+
+
+def test_train_shows_the_mix_of_the_strategy_and_the_command(source):
+    at = open_page("train", balance="sampler", balance_alpha="1.0", epochs="3")
+    assert not at.exception
+    assert at.code[0].value == "python -m fer_core train --balance sampler --balance-alpha 1.0 --epochs 3"
+
+
+def test_train_widgets_start_from_the_configuration(source):
+    default = RunConfig()
+    at = open_page("train")
+    assert at.number_input(key="batch_size").value == default.batch_size
+    assert at.slider(key="label_smoothing").value == default.label_smoothing
+    assert at.selectbox(key="model").value == default.model
+
+
+def test_the_twin_button_starts_one_worker_for_two_runs(source, monkeypatch):
+    started = []
+    monkeypatch.setattr("fer_core.launcher._start_worker", lambda runs: started.append([run.name for run in runs]))
+    at = open_page("train", epochs="2")
+    at.button[0].click().run()
+    assert started == [["small-as-is", "small-sampler"]]
+    configs = [Run(path).config() for path in sorted(Path(started and str(runs_path())).glob("small-*"))]
+    assert [(c.balance, c.epochs) for c in configs] == [("none", 2), ("sampler", 2)]
+
+
+def test_pressing_twice_does_not_train_the_same_twice(source, monkeypatch):
+    monkeypatch.setattr("fer_core.launcher._start_worker", lambda runs: None)
+    at = open_page("train", epochs="2")
+    at.button[0].click().run()
+    at.button[0].click().run()
+    assert "has the very same settings and is queued" in at.error[0].value
+    assert len(list(runs_path().glob("small-*"))) == 2
+
+
+def test_an_augmentation_that_is_off_changes_nothing(source):
+    at = open_page("augment", augment="none")
+    assert not at.exception
+    assert [slider.value for slider in at.slider] == [0.0] * 6
+
+
+def runs_path() -> Path:
+    from fer_core.runs import runs_folder
+
+    return runs_folder()

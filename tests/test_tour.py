@@ -1,0 +1,98 @@
+"""The whole way in a real browser: look, train both, watch, compare, open the faces of a cell."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from selenium.common.exceptions import StaleElementReferenceException
+
+from fer_core import launcher
+from fer_core.errors import RunError
+from tests.browser import click_on, console_errors, visit, wait_for, wait_idle
+from tests.toy import toy_csv
+
+PAGES = ("", "augment", "train", "compare", "mistakes")
+
+
+@pytest.fixture
+def url(app_server, tmp_path) -> Iterator[str]:
+    """The app on 840 easy faces, which a twin training takes seconds for."""
+    source = toy_csv(tmp_path / "fer2013.csv", train=100, public=10, private=10)
+    yield app_server(env={"FER_DATA": str(source), "OMP_NUM_THREADS": "1"})
+    for run in launcher.active_runs():  # they are made to outlive the server
+        with suppress(RunError):
+            launcher.terminate(run)
+
+
+def press(browser, label: str, wait_s: float = 20) -> None:
+    """Click the button that has this text, as soon as it is there."""
+
+    def clicked() -> bool:
+        try:
+            found = [b for b in browser.find_elements("css selector", "button") if label in b.text and b.is_enabled()]
+            if found:
+                click_on(browser, found[0])
+            return bool(found)
+        except StaleElementReferenceException:  # the live panel was drawn anew in between
+            return False
+
+    wait_for(clicked, wait_s, f"a button {label!r}")
+
+
+def main_text(browser) -> str:
+    return browser.execute_script("return document.querySelector('[data-testid=stMain]').innerText")
+
+
+def test_from_the_faces_to_the_mistakes(browser, url):
+    visit(browser, url)
+    assert "840 faces" in main_text(browser)
+    press(browser, "Train both")
+    wait_for(lambda: "/train" in browser.current_url, what="the Train page")
+    wait_for(lambda: "running" in main_text(browser), 60, "a running training")
+    browser.refresh()  # the training does not care
+    press(browser, "Compare these two", 180)
+    wait_for(lambda: "/compare" in browser.current_url, what="the Compare page")
+    wait_for(lambda: "B: small-sampler" in main_text(browser), what="both runs")
+    wait_idle(browser)
+    matrices = browser.find_elements("css selector", "[data-testid=stVegaLiteChart]")
+    assert len(matrices) == 5  # A, B, their difference, two curves
+    box = wait_for(lambda: browser.find_elements("css selector", "[data-testid=stVegaLiteChart] canvas, "
+                                                 "[data-testid=stVegaLiteChart] svg"), what="a drawn matrix")[0]
+    click_on(browser, box)
+    press(browser, "faces that were called")
+    wait_for(lambda: "/mistakes" in browser.current_url, what="the Mistakes page")
+    assert "true=" in browser.current_url and "predicted=" in browser.current_url
+    wait_idle(browser)
+    assert console_errors(browser) == []
+
+
+def test_stop_and_resume_by_their_buttons(browser, url):
+    visit(browser, f"{url}/train?epochs=300")
+    press(browser, "Train this one")
+    press(browser, "Stop", 60)
+    press(browser, "Resume", 60)
+    wait_for(lambda: "running" in main_text(browser), 60, "the training to go on")
+    press(browser, "Stop", 60)
+    wait_for(lambda: "stopped" in main_text(browser), 60, "the training to stop")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_writes_errors_to_the_console(page, browser, url):
+    visit(browser, f"{url}/{page}")
+    assert "Traceback" not in main_text(browser)
+    assert console_errors(browser) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_is_wider_than_a_narrow_window(page, browser, url):
+    from tests.browser import resize
+
+    resize(browser, 800, 900)
+    try:
+        visit(browser, f"{url}/{page}")
+        wide = browser.execute_script(
+            "const main = document.querySelector('[data-testid=stMain]'); return main.scrollWidth - main.clientWidth"
+        )
+        assert wide <= 0
+    finally:
+        resize(browser, 1400, 900)

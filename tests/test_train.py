@@ -1,0 +1,781 @@
+"""The loop and its parts: loss, placement, optimizer, schedule, weight averaging, checkpoints, stop and resume."""
+
+import itertools
+import math
+import os
+import pickle
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fer_core.balance import Balance
+from fer_core.errors import ConfigError, RunError
+from fer_core.evaluate import Report, evaluate
+from fer_core.labels import EMOTIONS
+from fer_core.losses import weighted_cross_entropy
+from fer_core.models import create_model
+from fer_core.runs import EpochRecord
+from fer_core.train import loop
+from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from fer_core.train.loop import FaceTensors, Trainer, predict_logits, to_floats
+from fer_core.train.optimizer import Schedule, make_average, make_optimizer
+from fer_core.train.placement import Placement, choose_placement
+from tests.toy import CPU_BF16, CPU_FP32, ToyNet, never, run_epochs, toy_config, toy_tensors, toy_trainer
+
+EVEN = [6] * 7
+TRAIN = toy_tensors(EVEN)
+"""42 faces: batches of 16, 16 and 10."""
+PUBLIC = toy_tensors([2] * 7, seed=1)
+PLAIN = {"augment": "none", "ema_decay": 0.0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for one another on a busy machine make tiny steps a hundred times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- the loss -------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_an_undecided_net_is_log_k():
+    loss = weighted_cross_entropy(torch.zeros(3, 7), torch.tensor([0, 3, 6]), torch.ones(7), 0.0)
+    assert loss.item() == pytest.approx(math.log(7))
+
+
+def test_smoothing_spreads_its_share_of_the_target_over_all_classes():
+    logits = torch.tensor([[0.0, math.log(3.0)]])  # probabilities 1/4 and 3/4
+    loss = weighted_cross_entropy(logits, torch.tensor([1]), torch.ones(2), 0.1)
+    assert loss.item() == pytest.approx(-(0.05 * math.log(0.25) + 0.95 * math.log(0.75)))
+
+
+def test_a_class_weight_counts_its_faces_that_often():
+    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, math.log(3.0)]])
+    loss = weighted_cross_entropy(logits, torch.tensor([0, 1]), torch.tensor([3.0, 1.0]), 0.0)
+    assert loss.item() == pytest.approx(-(3 * math.log(0.25) + math.log(0.75)) / 4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_agrees_with_the_formula(smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels, weights = rng.normal(size=(20, 7)), rng.integers(0, 7, 20), rng.uniform(0.2, 3, 7)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    own = -log_p[np.arange(20), labels] * weights[labels]
+    spread = -(log_p * weights).mean(1)
+    expected = ((1 - smoothing) * own + smoothing * spread).sum() / weights[labels].sum()
+    found = weighted_cross_entropy(torch.tensor(logits), torch.tensor(labels), torch.tensor(weights).float(), smoothing)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_of_bf16_logits_is_computed_in_float32():
+    logits = torch.tensor([[0.0, 4.0], [3.0, 0.0]], dtype=torch.bfloat16)
+    labels = torch.tensor([0, 0])
+    loss = weighted_cross_entropy(logits, labels, torch.ones(2), 0.0)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx((math.log(1 + math.exp(4)) + math.log(1 + math.exp(-3))) / 2, rel=1e-6)
+
+
+# --- placement ------------------------------------------------------------------------------------------------------
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, bf16: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation)
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: bf16, raising=False)
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
+def test_placement_takes_what_was_asked_for_or_the_best_there_is(monkeypatch, cuda, device, bf16, precision):
+    pretend(monkeypatch, cuda=cuda, bf16=bf16)
+    if device == "cuda" and not cuda:
+        with pytest.raises(ConfigError) as caught:
+            choose_placement(device, precision)
+        assert str(caught.value) == (
+            "--device cuda: this machine has no CUDA device that torch can use; leave --device out."
+        )
+        return
+    placement = choose_placement(device, precision)
+    expected_device = "cuda" if cuda and device != "cpu" else "cpu"
+    expected_bf16 = {"auto": bf16, "fp32": False, "bf16": True}[precision]
+    assert (placement.device.type, placement.bf16) == (expected_device, expected_bf16)
+    assert str(placement) == f"{expected_device} {'bf16' if expected_bf16 else 'fp32'}"
+
+
+@pytest.mark.parametrize(("placement", "dtype"), [(CPU_FP32, torch.float32), (CPU_BF16, torch.bfloat16)])
+def test_autocast_computes_in_the_placements_precision(placement, dtype):
+    with placement.autocast():
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def test_training_runs_in_bf16_and_evaluation_in_float32():
+    dtypes: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    trainer = toy_trainer(toy_config(epochs=1, ema_decay=0.0), TRAIN, CPU_BF16)
+    trainer.model.head.register_forward_hook(lambda module, inputs, output: dtypes[module.training].add(output.dtype))
+    run_epochs(trainer, PUBLIC)
+    assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}
+
+
+# --- optimizer ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_biases_and_norms_are_not_decayed_and_everything_else_is(name):
+    model = create_model("small")
+    optimizer = make_optimizer(model, toy_config(optimizer=name, lr=0.1, weight_decay=0.5))
+    for p in model.parameters():
+        p.data.add_(0.01)  # decay could not move the biases from the zero that some of them start with
+        p.grad = torch.zeros_like(p)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    optimizer.step()  # without a gradient, only decay moves a weight
+    shrunk = {key for key, p in model.named_parameters() if p.abs().sum() < before[key].abs().sum()}
+    kept = {key for key, p in model.named_parameters() if torch.equal(p, before[key])}
+    assert shrunk | kept == before.keys()
+    modules = dict(model.named_modules())
+    no_scale = {k for k in before if k.endswith("bias") or isinstance(modules[k.rpartition(".")[0]], nn.BatchNorm2d)}
+    assert kept == no_scale and len(no_scale) > 10
+
+
+def test_sgd_takes_the_steps_of_nesterov_momentum():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = make_optimizer(model, toy_config(optimizer="sgd", lr=0.1, weight_decay=0.0))
+    places = []
+    for _ in range(2):
+        model.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        places.append(model.weight.item())
+    # velocity 1, then 1.9; each step is lr * (gradient + 0.9 * velocity)
+    assert places == pytest.approx([-0.19, -0.19 - 0.1 * (1 + 0.9 * 1.9)])
+
+
+def test_adamw_takes_steps_of_the_learning_rate_and_decays_apart_from_them():
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    optimizer = make_optimizer(model, toy_config(optimizer="adamw", lr=0.1, weight_decay=0.5))
+    model.weight.grad = torch.full((1, 1), 7.0)
+    optimizer.step()
+    assert model.weight.item() == pytest.approx(1 - 0.1 * 0.5 - 0.1, abs=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_frozen_weights_stay(optimizer):
+    model = ToyNet()
+    model.conv.requires_grad_(False)
+    groups = make_optimizer(model, toy_config(optimizer=optimizer)).param_groups
+    held = [p for group in groups for p in group["params"]]
+    assert len(held) == len(list(model.parameters())) - 2 and not any(p is model.conv.weight for p in held)
+
+
+# --- schedule -------------------------------------------------------------------------------------------------------
+
+
+def rates(total_steps: int, **config: Any) -> list[float]:
+    """The learning rate of each step."""
+    optimizer = make_optimizer(nn.Linear(1, 1), toy_config(lr=0.1, **config))
+    schedule = Schedule(optimizer, toy_config(lr=0.1, **config), total_steps)
+    used = []
+    for _ in range(total_steps):
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.after_step()
+    assert {group["lr"] for group in optimizer.param_groups} == {optimizer.param_groups[0]["lr"]}
+    return used
+
+
+def test_one_cycle_rises_for_a_quarter_then_falls_to_nothing():
+    used = rates(40, schedule="onecycle")
+    peak = used.index(max(used))
+    assert peak == 9 and used[peak] == pytest.approx(0.1)
+    assert all(a < b for a, b in itertools.pairwise(used[: peak + 1]))
+    assert all(a > b for a, b in itertools.pairwise(used[peak:]))
+    assert used[0] == pytest.approx(0.1 / 25) and used[-1] < 1e-5
+
+
+@pytest.mark.parametrize("total_steps", range(1, 13))
+def test_one_cycle_fits_a_training_of_any_length(total_steps):
+    used = rates(total_steps, schedule="onecycle")
+    assert max(used) > 0.07
+    assert all(0 < rate <= 0.1 + 1e-9 for rate in used)
+    assert total_steps == 1 or used[-1] < 1e-5
+
+
+def test_plateau_halves_the_rate_after_two_epochs_in_which_the_loss_has_not_fallen():
+    optimizer = make_optimizer(nn.Linear(1, 1), toy_config(lr=0.1, schedule="plateau"))
+    schedule = Schedule(optimizer, toy_config(lr=0.1, schedule="plateau"), 100)
+    after = []
+    for loss in (2.0, 1.5, 1.5, 1.6, 1.4, 1.7, 1.7):
+        schedule.after_step()
+        schedule.after_epoch(loss)
+        after.append(optimizer.param_groups[0]["lr"])
+    assert after == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025])
+
+
+def test_one_cycle_does_not_listen_to_the_public_loss():
+    optimizer = make_optimizer(nn.Linear(1, 1), toy_config())
+    schedule = Schedule(optimizer, toy_config(), 100)
+    before = optimizer.param_groups[0]["lr"]
+    for _ in range(10):
+        schedule.after_epoch(2.0)
+    assert optimizer.param_groups[0]["lr"] == before
+
+
+# --- weight averaging -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decay", [0.998, 0.25])
+def test_the_average_equals_one_made_by_hand(decay):
+    trainer = toy_trainer(toy_config(epochs=3, ema_decay=decay), TRAIN)
+    expected: dict[str, Tensor] = {}
+
+    def follow(share: float) -> bool:
+        t = trainer.step - 1  # updates before this one
+        weight = min(decay, (1 + t) / (10 + t)) if t else 0.0  # the first update copies
+        for key, now in trainer.model.state_dict().items():
+            value = now.double() if now.is_floating_point() else now.clone()
+            mixes = t and now.is_floating_point()
+            expected[key] = weight * expected[key] + (1 - weight) * value if mixes else value
+        return False
+
+    run_epochs(trainer, PUBLIC, follow)
+    averaged = trainer.evaluated_model.state_dict()
+    assert averaged.keys() == expected.keys() and "norm.running_var" in expected
+    assert all((averaged[key] - expected[key]).abs().max() < 1e-5 for key in expected)
+    assert averaged["norm.num_batches_tracked"].item() == 9
+    assert not torch.equal(averaged["head.weight"], trainer.model.head.weight)
+
+
+def test_without_a_decay_there_is_no_average():
+    trainer = toy_trainer(toy_config(ema_decay=0.0), TRAIN)
+    assert trainer.evaluated_model is trainer.model and make_average(trainer.model, 0.0) is None
+
+
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+
+def test_one_record_an_epoch_with_every_field_in_its_place():
+    config = toy_config(epochs=4, augment="none", ema_decay=0.3)
+    trainer = toy_trainer(config, TRAIN)
+    judged = []
+    for record in trainer.epochs(PUBLIC, EMOTIONS, never):
+        logits = predict_logits(trainer.evaluated_model, PUBLIC.images_NHW).numpy()
+        report = evaluate(logits, PUBLIC.labels_N.numpy(), EMOTIONS)
+        judged.append((report.log_loss, report.accuracy, report.macro_f1))
+        assert record.lr == trainer.optimizer.param_groups[0]["lr"]
+        assert record.epoch == trainer.epochs_done
+    records = run_epochs(toy_trainer(config, TRAIN), PUBLIC)
+    assert [r.epoch for r in records] == [1, 2, 3, 4]
+    assert [(r.public_loss, r.public_accuracy, r.public_macro_f1) for r in records] == judged
+    assert all(0 < r.train_loss < 5 and 0 <= r.train_accuracy <= 1 and r.images_per_s > 0 for r in records)
+    assert 0 < records[0].wall_s < records[1].wall_s < records[2].wall_s < records[3].wall_s
+    assert records[-1].lr < 1e-4 and trainer.step == 12 and not trainer.stopped
+
+
+def test_it_learns_what_is_easy():
+    trainer = toy_trainer(toy_config(epochs=8, **PLAIN), TRAIN)
+    first, *_, last = run_epochs(trainer, PUBLIC)
+    assert last.train_loss < 0.8 * first.train_loss and last.public_accuracy > 0.9 and last.train_accuracy > 0.9
+
+
+def test_train_loss_and_accuracy_are_means_over_faces_not_over_batches():
+    # The weights stand still, so that every face costs the same at any time: the mean over all 42 at once.
+    config = toy_config(epochs=1, lr=1e-30, weight_decay=0.0, label_smoothing=0.1, **PLAIN)
+    trainer = toy_trainer(config, TRAIN, net=lambda: ToyNet(plain=True))
+    (record,) = run_epochs(trainer, PUBLIC)
+    with torch.no_grad():
+        logits = trainer.model(to_floats(TRAIN.images_NHW))
+    expected = F.cross_entropy(logits, TRAIN.labels_N, label_smoothing=0.1).item()
+    assert record.train_loss == pytest.approx(expected, rel=1e-5)
+    assert record.train_accuracy == pytest.approx((logits.argmax(1) == TRAIN.labels_N).float().mean().item())
+    batches = [
+        F.cross_entropy(logits[rows], TRAIN.labels_N[rows], label_smoothing=0.1).item() for rows in orders(config)
+    ]
+    assert abs(np.mean(batches) - expected) > 1e-4 * expected, "the check could not tell the two means apart"
+
+
+def orders(config: Any, epochs: int = 1) -> list[Tensor]:
+    """The rows of each batch, as a training asks for them."""
+    faces = Spied(TRAIN.images_NHW, TRAIN.labels_N)
+    run_epochs(toy_trainer(config, faces, net=lambda: ToyNet(plain=True)), PUBLIC)
+    return faces.asked
+
+
+@dataclass(frozen=True)
+class Spied(FaceTensors):
+    """Faces that remember which rows were asked for."""
+
+    asked: list[Tensor] = field(default_factory=list)
+
+    def batch(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
+        self.asked.append(rows_B)
+        return super().batch(rows_B)
+
+
+def test_without_balancing_each_row_is_visited_once_an_epoch_in_an_order_of_its_own():
+    batches = orders(toy_config(epochs=2, **PLAIN))
+    assert [len(rows) for rows in batches] == [16, 16, 10] * 2
+    first, second = torch.cat(batches[:3]), torch.cat(batches[3:])
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(42))
+    assert first.tolist() != second.tolist() and first.tolist() != list(range(42))
+
+
+def test_the_order_depends_on_the_seed_alone():
+    order = [torch.cat(orders(toy_config(seed=seed, lr=lr))).tolist() for seed, lr in ((1, 0.1), (1, 0.01), (2, 0.1))]
+    assert order[0] == order[1] != order[2]
+
+
+@pytest.mark.parametrize(("alpha", "rare_share"), [(0.0, 0.2), (0.5, 1 / 3), (1.0, 0.5)])
+def test_the_sampler_draws_classes_by_their_mix_and_rows_of_a_class_evenly(alpha, rare_share):
+    # 80 and 20 faces: the mix is n^(1 - alpha), so 80 : 20, then sqrt 2 : 1, then 1 : 1.
+    source = toy_tensors([80, 20], side=4)
+    faces = Spied(source.images_NHW, source.labels_N)
+    config = toy_config(epochs=40, balance="sampler", balance_alpha=alpha, batch_size=50, **PLAIN)
+    run_epochs(toy_trainer(config, faces, net=lambda: ToyNet(2, 4, plain=True)), toy_tensors([2, 2], side=4))
+    drawn = torch.cat(faces.asked)
+    assert len(drawn) == 4000
+    share = (drawn >= 80).float().mean().item()
+    assert abs(share - rare_share) < 5 * math.sqrt(rare_share * (1 - rare_share) / 4000)
+    for rows in (range(80), range(80, 100)):
+        visits = torch.bincount(drawn, minlength=100)[rows.start : rows.stop].double()
+        assert (visits - visits.mean()).abs().max() < 5 * visits.mean().sqrt()
+
+
+@pytest.mark.parametrize("balance", ["none", "weights"])
+def test_class_weights_reach_the_loss(monkeypatch, balance):
+    seen = []
+    original = loop.weighted_cross_entropy
+    monkeypatch.setattr(loop, "weighted_cross_entropy", lambda *a: seen.append((a[2], a[3])) or original(*a))
+    counts = [16, 4, 4, 4, 4, 4, 4]
+    run_epochs(toy_trainer(toy_config(epochs=1, balance=balance, label_smoothing=0.3), toy_tensors(counts)), PUBLIC)
+    raw = [1 / 4, *[1 / 2] * 6]  # n^-0.5
+    expected = [w / np.mean(raw) for w in raw] if balance == "weights" else [1.0] * 7
+    assert all(weights.tolist() == pytest.approx(expected) and smoothing == 0.3 for weights, smoothing in seen)
+    assert len(seen) == 3
+
+
+def inputs_by_mode(config: Any) -> dict[bool, list[Tensor]]:
+    """What the model was given in training mode and in evaluation mode."""
+    seen: dict[bool, list[Tensor]] = {True: [], False: []}
+    trainer = toy_trainer(config, TRAIN)
+    trainer.model.register_forward_pre_hook(lambda module, inputs: seen[module.training].append(inputs[0].clone()))
+    run_epochs(trainer, PUBLIC)
+    return seen
+
+
+def test_training_augments_and_evaluation_does_not():
+    seen = inputs_by_mode(toy_config(epochs=2, augment="standard", ema_decay=0.0))
+    clean = to_floats(PUBLIC.images_NHW)
+    assert len(seen[False]) == 2 and all(torch.equal(images, clean) for images in seen[False])
+    originals = {image.numpy().tobytes() for image in to_floats(TRAIN.images_NHW)}
+    fed = [image.contiguous().numpy().tobytes() for batch in seen[True] for image in batch]
+    assert len(fed) == 84 and len(set(fed)) == 84 and not originals & set(fed)
+
+
+def test_without_augmentation_training_sees_each_face_as_it_is():
+    seen = inputs_by_mode(toy_config(epochs=1, **PLAIN))
+    fed = {image.contiguous().numpy().tobytes() for batch in seen[True] for image in batch}
+    assert fed == {image.numpy().tobytes() for image in to_floats(TRAIN.images_NHW)}
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.01])
+def test_clipping_bounds_the_norm_of_the_gradient(clip):
+    norms = []
+    trainer = toy_trainer(toy_config(epochs=1, clip_norm=clip), TRAIN)
+
+    def measure(*_: Any) -> None:
+        norms.append(torch.stack([p.grad.norm() for p in trainer.model.parameters()]).norm().item())
+
+    trainer.optimizer.register_step_pre_hook(measure)
+    run_epochs(trainer, PUBLIC)
+    assert len(norms) == 3
+    assert all(n == pytest.approx(0.01, rel=1e-3) for n in norms) if clip else min(norms) > 0.1
+
+
+def test_each_step_starts_from_its_own_gradient_alone():
+    config = toy_config(epochs=1, weight_decay=0.0, label_smoothing=0.0, **PLAIN)
+    trainer = toy_trainer(config, TRAIN, net=lambda: ToyNet(plain=True))
+    found = []
+    trainer.optimizer.register_step_pre_hook(lambda *_: found.append(trainer.model.head.bias.grad.clone()))
+    before = [{k: v.clone() for k, v in trainer.model.state_dict().items()}]
+    run_epochs(
+        trainer,
+        PUBLIC,
+        lambda share: before.append({k: v.clone() for k, v in trainer.model.state_dict().items()}) or False,
+    )
+    for weights, rows, gradient in zip(before[:-1], orders(config), found, strict=True):
+        net = ToyNet(plain=True)
+        net.load_state_dict(weights)
+        F.cross_entropy(net(to_floats(TRAIN.images_NHW[rows])), TRAIN.labels_N[rows]).backward()
+        assert torch.allclose(net.head.bias.grad, gradient, atol=1e-5)
+
+
+def test_equal_seeds_give_equal_trainings_and_another_seed_another():
+    def trained(seed: int) -> Tensor:
+        trainer = toy_trainer(toy_config(seed=seed), TRAIN)
+        run_epochs(trainer, PUBLIC)
+        return trainer.evaluated_model.head.weight.detach()
+
+    assert torch.equal(trained(1), trained(1))
+    assert not torch.equal(trained(1), trained(2))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+@pytest.mark.parametrize("broken", ["loss", "public"])
+def test_a_training_that_diverges_says_so(monkeypatch, decay, broken):
+    trainer = toy_trainer(toy_config(epochs=3, ema_decay=decay, lr=1e-30), TRAIN)
+    if broken == "loss":  # one step of the second epoch
+        original = loop.weighted_cross_entropy
+        spoilt = lambda *a: original(*a) * (math.nan if trainer.step == 4 else 1)  # noqa: E731
+        monkeypatch.setattr(loop, "weighted_cross_entropy", spoilt)
+        # The weights stay finite, so that only the loss can tell.
+        trainer.optimizer.register_step_pre_hook(
+            lambda *_: [p.grad.zero_() for p in trainer.model.parameters()] and None
+        )
+    records = []
+    with pytest.raises(RunError) as caught:
+        for record in trainer.epochs(PUBLIC, EMOTIONS, never):
+            records.append(record)
+            if broken == "public":
+                trainer.evaluated_model.norm.running_var.fill_(math.nan)
+                trainer.model.norm.running_var.fill_(math.nan)
+    assert len(records) == 1
+    assert str(caught.value) == "the training diverged in epoch 2: the loss is no longer finite. Try a lower --lr."
+
+
+def test_a_rate_far_too_high_diverges():
+    config = toy_config(epochs=20, lr=10.0, schedule="plateau", clip_norm=0.0, **PLAIN)
+    trainer = toy_trainer(config, TRAIN, net=lambda: nn.Sequential(nn.Flatten(), Cube(), nn.Linear(144, 7), Cube()))
+    with pytest.raises(RunError, match="diverged in epoch"):
+        run_epochs(trainer, PUBLIC)
+
+
+class Cube(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x**3
+
+
+# --- best epoch and early stopping ----------------------------------------------------------------------------------
+
+
+def judge_as(monkeypatch: pytest.MonkeyPatch, *figures: tuple[float, float, float]) -> None:
+    """Let the epochs be judged with these (accuracy, macro-F1, loss)."""
+    report = evaluate(np.eye(7)[PUBLIC.labels_N.numpy()], PUBLIC.labels_N.numpy(), EMOTIONS)
+    stream = iter(figures)
+
+    def judged(*_: Any) -> Report:
+        accuracy, macro_f1, loss = next(stream)
+        return replace(report, accuracy=accuracy, macro_f1=macro_f1, log_loss=loss)
+
+    monkeypatch.setattr(loop, "evaluate", judged)
+
+
+def improvements(**config: Any) -> list[bool]:
+    trainer = toy_trainer(toy_config(**config), TRAIN)
+    return [trainer.improved for _ in trainer.epochs(PUBLIC, EMOTIONS, never)]
+
+
+@pytest.mark.parametrize(("select_by", "expected"), [
+    ("accuracy", [True, True, False, False]),
+    ("macro_f1", [True, False, True, False]),
+    ("loss", [True, False, False, True]),
+])  # fmt: skip
+def test_the_best_epoch_is_the_one_that_select_by_says(monkeypatch, select_by, expected):
+    judge_as(monkeypatch, (0.4, 0.4, 1.5), (0.6, 0.3, 1.6), (0.6, 0.5, 1.5), (0.5, 0.5, 1.4))
+    assert improvements(epochs=4, select_by=select_by) == expected
+
+
+def test_early_stopping_waits_for_patience_epochs_without_a_better_one(monkeypatch):
+    judge_as(monkeypatch, *[(a, a, 1.0) for a in (0.5, 0.4, 0.6, 0.6, 0.6, 0.9)])
+    assert improvements(epochs=6, patience=2) == [True, False, True, False, False]
+
+
+def test_patience_0_never_stops(monkeypatch):
+    judge_as(monkeypatch, *[(0.5, 0.5, 1.0)] * 6)
+    assert len(improvements(epochs=6, patience=0)) == 6
+
+
+def test_early_stopping_is_not_a_stop_and_does_not_go_on(monkeypatch):
+    judge_as(monkeypatch, *[(0.5, 0.5, 1.0)] * 6)
+    trainer = toy_trainer(toy_config(epochs=6, patience=1), TRAIN)
+    assert len(run_epochs(trainer, PUBLIC)) == 2 and not trainer.stopped
+    assert run_epochs(trainer, PUBLIC) == []
+
+
+def test_patience_is_counted_across_a_resume(monkeypatch, tmp_path):
+    judge_as(monkeypatch, *[(0.5, 0.5, 1.0)] * 6)
+    config = toy_config(epochs=6, patience=3)
+    first = toy_trainer(config, TRAIN)
+    records = run_epochs(first, PUBLIC, stop_at(first, 7))
+    records += run_epochs(through_disk(first, config, tmp_path), PUBLIC)
+    assert [record.epoch for record in records] == [1, 2, 3, 4]
+
+
+# --- stop and resume ------------------------------------------------------------------------------------------------
+
+
+def stop_at(trainer: Trainer, step: int) -> Any:
+    return lambda share: trainer.step == step
+
+
+def through_disk(trainer: Trainer, config: Any, folder: Path, **making: Any) -> Trainer:
+    """A new trainer in the place where the other one stands; its net began with other weights."""
+    save_checkpoint(folder / "last.pt", trainer.state())
+    other = toy_trainer(config, trainer.train, trainer.placement, init_seed=99, **making)
+    other.load_state(load_checkpoint(folder / "last.pt"))
+    return other
+
+
+def everything(trainer: Trainer, records: list[EpochRecord]) -> dict[str, Any]:
+    """All that must not depend on whether a training was interrupted: everything but the time it took."""
+    timeless = [{k: v for k, v in asdict(r).items() if k not in ("wall_s", "images_per_s")} for r in records]
+    state = {k: v for k, v in trainer.state().items() if k != "wall_s"}
+    return {"records": timeless, "state": bits({k: v for k, v in state.items() if k != "sums"})}
+
+
+def bits(value: Any) -> Any:
+    """Tensors as their bytes, so that `==` compares them bit for bit."""
+    if isinstance(value, Tensor):
+        return str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
+    return [bits(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+VARIANTS = {
+    "sgd": {"balance": "sampler"},
+    "adamw-plateau": {"optimizer": "adamw", "schedule": "plateau", "lr": 0.01, "clip_norm": 0.5, "balance": "weights"},
+    "no-average": {"ema_decay": 0.0},
+}
+STOPS = {
+    "first step": [1],
+    "mid-epoch": [5],
+    "end of epoch": [3],
+    "start of epoch": [4],
+    "last but one": [8],
+    "often": [2, 3, 6, 7],
+}
+
+
+@pytest.mark.parametrize("placement", [CPU_FP32, CPU_BF16], ids=str)
+@pytest.mark.parametrize("steps", STOPS.values(), ids=STOPS)
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_a_stopped_and_resumed_training_is_bit_for_bit_the_uninterrupted_one(tmp_path, variant, steps, placement):
+    config = toy_config(epochs=3, **variant)
+    whole = toy_trainer(config, TRAIN, placement)
+    expected = everything(whole, run_epochs(whole, PUBLIC))
+    trainer, records = toy_trainer(config, TRAIN, placement), []
+    for step in steps:
+        records += run_epochs(trainer, PUBLIC, stop_at(trainer, step))
+        assert trainer.stopped and trainer.step == step
+        trainer = through_disk(trainer, config, tmp_path)
+    records += run_epochs(trainer, PUBLIC)
+    assert not trainer.stopped and everything(trainer, records) == expected
+
+
+@pytest.mark.parametrize("placement", [CPU_FP32, CPU_BF16], ids=str)
+def test_the_small_net_resumes_bit_for_bit_too(tmp_path, placement):
+    config = toy_config(epochs=3, batch_size=8)
+    faces, public = toy_tensors([2] * 7, side=24), toy_tensors([1] * 7, side=24, seed=1)
+    making = {"net": lambda: create_model("small")}
+    whole = toy_trainer(config, faces, placement, **making)
+    expected = everything(whole, run_epochs(whole, public))
+    first = toy_trainer(config, faces, placement, **making)
+    records = run_epochs(first, public, stop_at(first, 1))
+    second = through_disk(first, config, tmp_path, **making)
+    assert everything(second, records + run_epochs(second, public)) == expected
+
+
+def test_a_training_goes_on_from_the_checkpoint_of_its_last_epoch_when_it_was_killed(tmp_path):
+    config = toy_config(epochs=3)
+    whole = toy_trainer(config, TRAIN)
+    expected = everything(whole, run_epochs(whole, PUBLIC))
+    killed, records = toy_trainer(config, TRAIN), []
+    epochs = killed.epochs(PUBLIC, EMOTIONS, lambda share: killed.step == 8)
+    records.append(next(epochs))
+    survivor = through_disk(killed, config, tmp_path)
+    assert list(epochs) != [], "the killed one was in its third epoch"
+    assert everything(survivor, records + run_epochs(survivor, PUBLIC)) == expected
+
+
+def test_a_stop_after_the_very_last_batch_is_the_end_of_the_training():
+    trainer = toy_trainer(toy_config(epochs=2), TRAIN)
+    assert len(run_epochs(trainer, PUBLIC, stop_at(trainer, 6))) == 2 and not trainer.stopped
+
+
+def test_a_stop_is_heard_at_the_next_batch_and_the_share_done_is_told():
+    trainer, shares = toy_trainer(toy_config(epochs=2), TRAIN), []
+    assert run_epochs(trainer, PUBLIC, lambda share: shares.append(share) or len(shares) == 2) == []
+    assert trainer.stopped and trainer.step == 2 and shares == pytest.approx([1 / 6, 2 / 6])
+
+
+def test_time_counts_on_after_a_resume(tmp_path):
+    config = toy_config(epochs=2)
+    first = toy_trainer(config, TRAIN)
+    (before,) = run_epochs(first, PUBLIC, stop_at(first, 4))
+    first.wall_s += 1000
+    (after,) = run_epochs(through_disk(first, config, tmp_path), PUBLIC)
+    assert after.wall_s > before.wall_s + 1000
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------------
+
+
+def one_line_error(path: Path) -> str:
+    with pytest.raises(RunError) as caught:
+        load_checkpoint(path)
+    text = str(caught.value)
+    assert "\n" not in text and str(path) in text
+    return text
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    trainer = toy_trainer(toy_config(optimizer="adamw", schedule="plateau"), TRAIN)
+    run_epochs(trainer, PUBLIC, stop_at(trainer, 4))
+    save_checkpoint(tmp_path / "last.pt", trainer.state())
+    return tmp_path / "last.pt"
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_a_checkpoint_holds_nothing_that_needs_a_pickle(tmp_path, variant):
+    trainer = toy_trainer(toy_config(**variant), TRAIN)
+    run_epochs(trainer, PUBLIC, stop_at(trainer, 4))
+    save_checkpoint(tmp_path / "last.pt", trainer.state())
+    leaves = list(flat(torch.load(tmp_path / "last.pt", weights_only=True)))
+    assert {type(leaf) for leaf in leaves} <= {Tensor, int, float, bool, str, type(None)}
+    assert sum(isinstance(leaf, Tensor) for leaf in leaves) > 10
+
+
+def flat(value: Any) -> Any:
+    if isinstance(value, dict):
+        yield from itertools.chain.from_iterable(flat(item) for pair in value.items() for item in pair)
+    elif isinstance(value, list | tuple):
+        yield from itertools.chain.from_iterable(flat(item) for item in value)
+    else:
+        yield value
+
+
+def test_a_missing_checkpoint_says_that_no_epoch_was_finished(tmp_path):
+    path = tmp_path / "last.pt"
+    assert one_line_error(path) == f"{path}: no such checkpoint; the run has not finished an epoch."
+
+
+@pytest.mark.parametrize("keep", [0, 1, 10, 1000, -1, -100])
+def test_a_checkpoint_that_was_cut_off_is_one_line(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    assert "not a checkpoint that can be read safely (" in one_line_error(saved)
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\x80\x02", b"{}", b"PK\x03\x04 and so on", b"\n\n", bytes(range(256)), b"(lp0\n", b"c"]
+)
+def test_a_file_of_something_else_is_one_line(tmp_path, content):
+    (tmp_path / "last.pt").write_bytes(content)
+    assert "not a checkpoint that can be read safely (" in one_line_error(tmp_path / "last.pt")
+
+
+def test_a_folder_in_the_checkpoints_place_is_one_line(tmp_path):
+    assert "Is a directory" in one_line_error(tmp_path)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("echo gotcha > gotcha",)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch, save):
+    monkeypatch.chdir(tmp_path)
+    save({"format": 1, "model": Evil()}, tmp_path / "last.pt")
+    assert "not a checkpoint that can be read safely (" in one_line_error(tmp_path / "last.pt")
+    assert not (tmp_path / "gotcha").exists()
+
+
+@pytest.mark.parametrize("value", [{"format": 2, "model": {}}, {"model": {}}, [1, 2], torch.zeros(3)])
+def test_a_checkpoint_of_another_format_is_refused(tmp_path, value):
+    path = tmp_path / "last.pt"
+    torch.save(value, path)
+    assert one_line_error(path) == f"{path}: not a checkpoint of format 1."
+
+
+def test_what_was_saved_comes_back(saved):
+    state = load_checkpoint(saved)
+    assert state["step"] == 4 and state["epochs_done"] == 1 and "format" not in state
+    assert state["average"]["n_averaged"].item() == 4
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def half(value: Any, file: Any) -> None:
+        file.write(b"half a checkpoint")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(saved, {"model": {}})
+    assert saved.read_bytes() == before and [path.name for path in saved.parent.iterdir()] == ["last.pt"]
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "optimizer": {"optimizer": "adamw"},
+    "schedule": {"schedule": "plateau"},
+    "no average": {"ema_decay": 0.0},
+    "epochs": {"epochs": 5},
+    "batch size": {"batch_size": 8},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("reverse", [False, True], ids=["there", "back"])
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, other, reverse):
+    configs = [toy_config(), toy_config(**other)]
+    source, target = reversed(configs) if reverse else configs
+    trainer = toy_trainer(source, TRAIN)
+    run_epochs(trainer, PUBLIC, stop_at(trainer, 1))
+    with pytest.raises(RunError, match=r"^the checkpoint belongs to another configuration \(.*\)\.$"):
+        through_disk(trainer, target, tmp_path)
+
+
+def test_a_checkpoint_of_another_net_is_refused(tmp_path):
+    trainer = toy_trainer(toy_config(), TRAIN)
+    with pytest.raises(RunError, match=r"^the checkpoint belongs to another configuration \(.*\)\.$"):
+        through_disk(trainer, toy_config(), tmp_path, net=lambda: ToyNet(plain=True))
+
+
+def test_weights_come_back_with_their_epoch(tmp_path):
+    source, target = ToyNet(), ToyNet()
+    save_weights(tmp_path / "best.pt", source, 7)
+    assert load_weights(tmp_path / "best.pt", target) == 7
+    assert bits(target.state_dict()) == bits(source.state_dict())
+
+
+def test_weights_of_another_net_are_refused_in_one_line(tmp_path):
+    save_weights(tmp_path / "best.pt", ToyNet(), 1)
+    with pytest.raises(RunError) as caught:
+        load_weights(tmp_path / "best.pt", ToyNet(num_classes=8))
+    assert str(caught.value).startswith(f"{tmp_path / 'best.pt'}: weights of another net (")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_balance_may_be_made_by_hand():
+    """The trainer takes a `Balance`, whoever planned it: here one that shows class 6 alone."""
+    faces = Spied(TRAIN.images_NHW, TRAIN.labels_N)
+    config = toy_config(epochs=1)
+    only_neutral = Balance(np.eye(7)[6], np.ones(7), resampled=True)
+    torch.manual_seed(0)
+    trainer = Trainer(ToyNet(), faces, only_neutral, config, Placement(torch.device("cpu"), bf16=False))
+    list(trainer.epochs(PUBLIC, EMOTIONS, never))
+    assert set(TRAIN.labels_N[torch.cat(faces.asked)].tolist()) == {6}
