@@ -20,7 +20,7 @@ from fer_core.data import open_store, resolve_config
 from fer_core.errors import ConfigError, FerError
 from fer_core.evaluate import evaluate
 from fer_core.labels import SPLITS
-from fer_core.runs import Run, create_run, find_run, free_name, list_runs
+from fer_core.runs import Run, create_run, damaged_runs, find_run, free_name, list_runs
 
 Split = Field("private", description="The split to judge: public or private.")
 DataSource = Field(None, description=RunConfig.model_fields["data"].description)
@@ -71,7 +71,8 @@ class Train(RunConfig):
             return
         fields = {name: getattr(self, name) for name in RunConfig.model_fields}
         config = resolve_config(RunConfig.parse(fields))
-        run = create_run(config, self.name or free_name(config))
+        _check(config)
+        run = create_run(config, free_name(config) if self.name is None else self.name)
         _train([run], self.queue)
 
     def _resume(self) -> None:
@@ -81,7 +82,7 @@ class Train(RunConfig):
         runs = [find_run(reference) for reference in self.resume]
         if not self.queue:  # a queued worker's runs were made ready by whoever started it
             for run in runs:
-                run.requeue()
+                launcher.make_ready(run)
         _train(runs, self.queue)
 
 
@@ -123,6 +124,8 @@ class Runs(_Command):
 
     def cli_cmd(self) -> None:
         rows = [_summary(run) for run in list_runs()]
+        for line in damaged_runs():
+            print(f"left out: {line}", file=sys.stderr)
         _print(rows, self.as_json, lambda: console.run_table(rows))
 
 
@@ -184,12 +187,21 @@ def _train(runs: list[Run], queue: bool) -> None:
         raise errors[0]
 
 
+def _check(config: RunConfig) -> None:
+    """Refuse what cannot be trained before there is a run: damaged data, an empty split, a device that is not there."""
+    with console.progress("reading") as progress:
+        store = open_store(config.data, progress)
+    from fer_core.experiment import check_trainable  # torch comes with it, and takes two seconds
+
+    check_trainable(config, store)
+
+
 def _train_one(run: Run) -> None:
     if run.stop_file.exists():  # somebody asked for that while the run was waiting
         run.update_status(state="stopped", message="stopped before it began")
         run.stop_file.unlink()
     else:
-        from fer_core.experiment import train_run  # torch comes with it, and takes two seconds
+        from fer_core.experiment import train_run
 
         with console.TrainingLog(run.config().epochs or 0) as log:
             train_run(run, on_epoch=log.epoch, on_step=log.step)
@@ -252,12 +264,25 @@ def _fail(line: str) -> int:
 def _usage_line(message: str, words: Sequence[str]) -> str:
     """argparse's complaint as one line, with the nearest flag or command that exists, and where the list of them is."""
     text = message.removeprefix("error parsing CLI: ").removeprefix("Error: ").splitlines()[0]
-    command = " ".join(word for word in words[:2] if word.isalpha() and word in _COMMANDS)
+    command = next((path for path in _COMMANDS if words[: len(path)] == list(path)), ())
     unknown = re.search(r"(?:unrecognized arguments: |invalid choice: ')([\w-]+)", text)
-    flags = [flag(name) for name in Train.model_fields] + ["--json", "--split"] + sorted(_COMMANDS)
-    close = difflib.get_close_matches(unknown[1], flags, n=1) if unknown else []
+    close = difflib.get_close_matches(unknown[1], _words_after(command), n=1) if unknown else []
     hint = f" Did you mean {close[0]}?" if close else ""
-    return f"{text}.{hint} See: python -m fer_core {command} --help".replace("  ", " ")
+    return " ".join(f"{text}.{hint} See: python -m fer_core {' '.join(command)} --help".split())
 
 
-_COMMANDS = {*Cli.model_fields, *Data.model_fields}
+_COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
+    ("data", "info"): DataInfo,
+    ("data",): Data,
+    ("train",): Train,
+    ("evaluate",): Evaluate,
+    ("compare",): Compare,
+    ("runs",): Runs,
+    (): Cli,
+}
+
+
+def _words_after(command: tuple[str, ...]) -> list[str]:
+    """The flags or commands that may follow a command."""
+    fields = _COMMANDS[command].model_fields
+    return [flag(info.alias or name) for name, info in fields.items()] + list(fields)

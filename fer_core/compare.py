@@ -62,14 +62,15 @@ def compare(a: SplitPredictions, b: SplitPredictions) -> Comparison:
             "Only runs with the same emotions can be compared."
         )
     rows_a, rows_b = shared_rows(a, b)
-    if not len(rows_a):
+    shared = np.intersect1d(a.hashes_N, b.hashes_N)
+    if not len(shared):
         raise RunError("the runs share no face in this split. Train both on the same data.")
-    labels = a.labels_N[rows_a]
-    other = int((labels != b.labels_N[rows_b]).sum())
+    other = len(np.setdiff1d(shared, a.hashes_N[rows_a]))
     if other:
         raise RunError(
-            f"the runs label {other} of {len(labels)} shared faces differently. Train both on the same labels."
+            f"the runs label {other} of {len(shared)} shared faces differently. Train both on the same labels."
         )
+    labels = a.labels_N[rows_a]
     hits_a = a.logits_NK[rows_a].argmax(axis=1) == labels
     hits_b = b.logits_NK[rows_b].argmax(axis=1) == labels
     fixed, broken = int((hits_b & ~hits_a).sum()), int((hits_a & ~hits_b).sum())
@@ -86,9 +87,9 @@ def compare(a: SplitPredictions, b: SplitPredictions) -> Comparison:
 
 
 def shared_rows(a: SplitPredictions, b: SplitPredictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions in A and in B of the faces that both hold, pairwise.
+    """Positions in A and in B of the faces that both hold under the same label, pairwise, in A's order.
 
-    A face that stands k times in A and m times in B is paired min(k, m) times, copies ordered by their label.
+    A face that stands k times in A and m times in B is paired min(k, m) times.
     """
     keys_a, keys_b = _occurrence_keys(a), _occurrence_keys(b)
     _, rows_a, rows_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
@@ -97,13 +98,15 @@ def shared_rows(a: SplitPredictions, b: SplitPredictions) -> tuple[NDArray[np.in
 
 
 def _occurrence_keys(p: SplitPredictions) -> NDArray:
-    """(hash, how many earlier rows have it) of each row, as one sortable record."""
-    order = np.lexsort((np.arange(len(p.labels_N)), p.labels_N, p.hashes_N))
-    hashes = p.hashes_N[order]
-    starts = np.r_[True, hashes[1:] != hashes[:-1]] if len(hashes) else np.zeros(0, dtype=bool)
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(hashes)), 0))
-    keys = np.empty(len(hashes), dtype=[("hash", np.uint64), ("occurrence", np.int64)])
-    keys["hash"][order], keys["occurrence"][order] = hashes, np.arange(len(hashes)) - first
+    """(hash, label, how many earlier rows have both) of each row, as one sortable record."""
+    order = np.lexsort((p.labels_N, p.hashes_N))  # stable: equal rows keep their order
+    hashes, labels = p.hashes_N[order], p.labels_N[order]
+    begins = np.ones(len(order), dtype=bool)
+    begins[1:] = (hashes[1:] != hashes[:-1]) | (labels[1:] != labels[:-1])
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    keys = np.empty(len(order), dtype=[("hash", np.uint64), ("label", np.int64), ("occurrence", np.int64)])
+    keys["hash"][order], keys["label"][order] = hashes, labels
+    keys["occurrence"][order] = np.arange(len(order)) - first
     return keys
 
 

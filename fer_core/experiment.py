@@ -49,6 +49,15 @@ def train_run(run: Run, *, on_epoch: OnEpoch = lambda record: None, on_step: OnS
         raise RunError(f"run {run.name!r} is being trained by another process.") from None
 
 
+def check_trainable(config: RunConfig, store: FaceStore) -> None:
+    """Whether this configuration can be trained on this store, on this machine. Raises: FerError: it cannot."""
+    for split in SPLITS:
+        if not len(store.rows(split)):
+            raise DataError(f"{store.source}: no faces in split {split!r}; training needs train, public and private.")
+    plan_balance(store.counts_SK[SPLITS.index("train")], config)
+    choose_placement(config.device, config.precision)
+
+
 def load_model(run: Run) -> FaceClassifier:
     """The run's net with the weights that `public` chose, in evaluation mode, on the CPU. Raises: RunError."""
     classes = run.environment()["data"]["classes"]
@@ -73,6 +82,7 @@ def _train_locked(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
 def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     config = resolve_config(run.config())
     store = open_store(config.data)
+    check_trainable(config, store)
     placement = choose_placement(config.device, config.precision)
     splits = _split_tensors(store, placement)
     trainer = _make_trainer(store, splits["train"], config, placement)
@@ -121,8 +131,6 @@ def _split_tensors(store: FaceStore, placement: Placement) -> dict[str, FaceTens
     splits = {}
     for split in SPLITS:
         rows = store.rows(split)
-        if not len(rows):
-            raise DataError(f"{store.source}: no faces in split {split!r}; training needs train, public and private.")
         images = torch.from_numpy(np.ascontiguousarray(store.images_NHW[rows]))
         labels = torch.from_numpy(np.ascontiguousarray(store.labels_N[rows]))
         splits[split] = FaceTensors(images.to(placement.device), labels.to(placement.device))

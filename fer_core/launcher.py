@@ -59,11 +59,17 @@ def _refuse_twins(configs: Sequence[RunConfig]) -> None:
 
 def resume(run: Run) -> None:
     """Go on with a run that is stopped, failed or lost. Raises: RunError: it is active, or done."""
-    state = current_status(run).state
-    if state in ACTIVE or state == "done":
-        raise RunError(f"run {run.name!r} is {state}; only a stopped, failed or lost run can be resumed.")
-    run.requeue()
+    make_ready(run)
     _start_worker([run])
+
+
+def make_ready(run: Run) -> None:
+    """Queue a run that is stopped, failed or lost again. Raises: RunError: it is active, or done."""
+    status = current_status(run)
+    unclaimed = status.state == "queued" and status.pid is None
+    if status.state == "done" or (status.state in ACTIVE and not unclaimed):
+        raise RunError(f"run {run.name!r} is {status.state}; only a stopped, failed or lost run can be resumed.")
+    run.requeue()
 
 
 def stop(run: Run) -> None:

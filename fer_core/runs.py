@@ -108,7 +108,10 @@ class Run:
 
     def status(self) -> Status:
         """What the run last wrote of itself (`launcher.current_status` also looks whether its process lives)."""
-        return Status(**self._json("status.json"))
+        try:
+            return Status(**self._json("status.json"))
+        except TypeError as error:
+            raise RunError(f"{self.path / 'status.json'}: damaged ({error}).") from None
 
     def write_status(self, status: Status) -> None:
         write_json(self.path / "status.json", {"format": FORMAT, **asdict(status)})
@@ -137,9 +140,11 @@ class Run:
     def history(self) -> list[EpochRecord]:
         """The epochs so far, in order; empty before the first. A last line that is half-written is left out."""
         path = self.path / "history.jsonl"
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        lines = self._text("history.jsonl").split("\n")[:-1] if path.exists() else []
         try:
             return [EpochRecord(**_checked(json.loads(line), path)) for line in lines]
+        except RunError:
+            raise
         except (ValueError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error}).") from None
 
@@ -155,7 +160,7 @@ class Run:
                 f"run {self.name!r} has no predictions; it is {self.status().state}. Train or resume it first."
             )
         with self._predictions_file() as file:
-            return _split_predictions(file, split, self.name)
+            return _split_predictions(file, split, self.path / "predictions.npz")
 
     def write_predictions(self, predictions: Mapping[str, SplitPredictions]) -> None:
         first = next(iter(predictions.values()))
@@ -180,11 +185,11 @@ class Run:
     def _predictions_file(self) -> Iterator[Mapping[str, Any]]:
         path = self.path / "predictions.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 yield file
         except RunError:
             raise
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile) as error:
             raise RunError(f"{path}: damaged ({error}). Train the run again.") from None
 
     @property
@@ -216,24 +221,32 @@ class Run:
 _PER_SPLIT = {"rows": "rows_N", "hashes": "hashes_N", "labels": "labels_N", "logits": "logits_NK"}
 
 
-def _checked(values: dict[str, Any], path: Path) -> dict[str, Any]:
+def _checked(values: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise RunError(f"{path}: damaged (a JSON object is expected).")
     found = values.pop("format", None)
     if found != FORMAT:
         raise RunError(f"{path}: format {found!r}; this version reads {FORMAT}.")
     return values
 
 
-def _split_predictions(file: Mapping[str, Any], split: str, run: str) -> SplitPredictions:
+def _split_predictions(file: Mapping[str, Any], split: str, path: Path) -> SplitPredictions:
     if int(file["format"]) != FORMAT:
-        raise RunError(f"run {run!r}: predictions of format {int(file['format'])}; this version reads {FORMAT}.")
+        raise RunError(f"{path}: format {int(file['format'])}; this version reads {FORMAT}.")
     if f"{split}_labels" not in file:
         has = [name.removesuffix("_labels") for name in file if name.endswith("_labels")]
         raise RunError(
-            f"run {run!r} has no predictions on {split!r} (it has: {', '.join(has)}). "
+            f"run {path.parent.name!r} has no predictions on {split!r} (it has: {', '.join(has)}). "
             "private is read once, when a training ends by itself; resume a stopped run to get there."
         )
     values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
-    return SplitPredictions(**values, classes=tuple(file["classes"].tolist()), fingerprint=str(file["fingerprint"]))
+    found = SplitPredictions(**values, classes=tuple(file["classes"].tolist()), fingerprint=str(file["fingerprint"]))
+    n, k = len(found.labels_N), len(found.classes)
+    if found.logits_NK.shape != (n, k) or not len(found.hashes_N) == len(found.rows_N) == n:
+        raise ValueError(f"{n} labels and {k} classes, but logits of shape {found.logits_NK.shape}")
+    if n and not 0 <= found.labels_N.min() <= found.labels_N.max() < k:
+        raise ValueError(f"labels outside 0 to {k - 1}")
+    return found
 
 
 def runs_folder() -> Path:
@@ -241,10 +254,27 @@ def runs_folder() -> Path:
 
 
 def list_runs() -> list[Run]:
-    """Every run in the runs folder, newest first. A folder without `config.json` and `status.json` is not a run."""
-    folders = runs_folder().iterdir() if runs_folder().is_dir() else iter(())
-    runs = [Run(path) for path in folders if NAME.fullmatch(path.name) and _is_run(path)]
+    """Every run in the runs folder that can be read, newest first (`damaged_runs` names the others)."""
+    runs = [run for run in _all_runs() if not _damage(run)]
     return sorted(runs, key=lambda run: ((run.path / "config.json").stat().st_mtime, run.name), reverse=True)
+
+
+def damaged_runs() -> list[str]:
+    """What is wrong with each run in the runs folder that cannot be read; one line a run."""
+    return [damage for run in _all_runs() if (damage := _damage(run))]
+
+
+def _all_runs() -> list[Run]:
+    folders = runs_folder().iterdir() if runs_folder().is_dir() else iter(())
+    return [Run(path) for path in sorted(folders) if NAME.fullmatch(path.name) and _is_run(path)]
+
+
+def _damage(run: Run) -> str:
+    try:
+        run.config(), run.status(), run.history()
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def find_run(reference: str) -> Run:
@@ -294,4 +324,7 @@ def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
 
 
 def _is_run(path: Path) -> bool:
-    return (path / "config.json").is_file() and (path / "status.json").is_file()
+    try:
+        return (path / "config.json").is_file() and (path / "status.json").is_file()
+    except OSError:  # a name that is too long for the file system
+        return False

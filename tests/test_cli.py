@@ -242,11 +242,14 @@ def test_runs_are_listed_newest_first_with_their_best_epoch(call):
     assert out[1].split() == ["new", "done", "2/3", "50.0%", "0.250", "20", "s"]
 
 
-def test_a_damaged_run_is_named(complaint):
+def test_a_damaged_run_is_named_and_the_others_listed(capsys):
     create_run(RunConfig(), "whole")
     run = create_run(RunConfig(), "broken")
     (run.path / "config.json").write_text("{")
-    assert str(run.path / "config.json") in complaint("runs")
+    assert cli.main(["runs", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["name"] for row in json.loads(out)] == ["whole"]
+    assert str(run.path / "config.json") in err
 
 
 # --- what is typed wrongly

@@ -12,7 +12,7 @@ from fer_core.runs import Run, find_run
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The small net on the sample in its default epochs, as it is and with the sampler: two runs from the command line."""
+    """The small net on the sample in its default epochs, as it is and with the sampler."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         folder = tmp_path_factory.mktemp("trained")
@@ -73,7 +73,15 @@ def test_the_comparison_needs_no_data(capsys, monkeypatch, tmp_path):
 def test_a_run_is_whole(trained):
     run: Run = find_run("sampler")
     names = {path.name for path in run.path.iterdir()}
-    wanted = {"config.json", "environment.json", "history.jsonl", "status.json", "predictions.npz", "best.pt", "last.pt"}
+    wanted = {
+        "config.json",
+        "environment.json",
+        "history.jsonl",
+        "status.json",
+        "predictions.npz",
+        "best.pt",
+        "last.pt",
+    }
     assert wanted <= names
     assert run.status().state == "done"
     assert [record.epoch for record in run.history()] == list(range(1, 9))

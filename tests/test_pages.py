@@ -128,10 +128,10 @@ def test_compare_shows_one_run_alone_and_two_side_by_side(source):
     judged_run("as-is", source, right=0.5)
     judged_run("balanced", source, right=0.9)
     one = open_page("compare", a="as-is")
-    assert [metric.label for metric in one.metric][0] == "Accuracy"
+    assert one.metric[0].label == "Accuracy"
     assert "A: as-is" in text_of(one)
     two = open_page("compare", a="as-is", b="balanced")
-    assert [metric.label for metric in two.metric][0] == "Accuracy, B"
+    assert two.metric[0].label == "Accuracy, B"
     text = text_of(two)
     assert "A: as-is" in text and "B: balanced" in text
     assert "B minus A" in text and "McNemar p" in text

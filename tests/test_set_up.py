@@ -37,7 +37,10 @@ def test_make_app_starts_a_healthy_server(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("script", "line"),
     [
-        ('case "$*" in *version_info*) exit 1;; --version) echo "Python 3.9.2";; esac', "Python 3.11 or newer is needed"),
+        (
+            'case "$*" in *version_info*) exit 1;; --version) echo "Python 3.9.2";; esac',
+            "Python 3.11 or newer is needed",
+        ),
         ('case "$*" in *ensurepip*) exit 1;; esac', "lacks its venv module"),
     ],
     ids=["old Python", "no venv module"],

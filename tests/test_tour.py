@@ -56,8 +56,12 @@ def test_from_the_faces_to_the_mistakes(browser, url):
     wait_idle(browser)
     matrices = browser.find_elements("css selector", "[data-testid=stVegaLiteChart]")
     assert len(matrices) == 5  # A, B, their difference, two curves
-    box = wait_for(lambda: browser.find_elements("css selector", "[data-testid=stVegaLiteChart] canvas, "
-                                                 "[data-testid=stVegaLiteChart] svg"), what="a drawn matrix")[0]
+    box = wait_for(
+        lambda: browser.find_elements(
+            "css selector", "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
+        ),
+        what="a drawn matrix",
+    )[0]
     click_on(browser, box)
     press(browser, "faces that were called")
     wait_for(lambda: "/mistakes" in browser.current_url, what="the Mistakes page")

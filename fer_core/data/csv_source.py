@@ -57,22 +57,22 @@ _Block = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int8]]
 def _check_header(path: Path) -> None:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         header = next(csv.reader([file.readline(10_000)]), [])
-    missing = [name for name in COLUMNS if header.count(name) != 1]
+    missing = [name for name in COLUMNS if name not in header]
+    twice = [name for name in COLUMNS if header.count(name) > 1]
+    found = ", ".join(header)[:80] or "nothing"
+    if twice:
+        raise DataError(f"{path}: {header.count(twice[0])} columns named {twice[0]!r} (found: {found}); expected one.")
     if missing:
-        found = ", ".join(header)[:80] or "nothing"
         raise DataError(
             f"{path}: no column {missing[0]!r} in the header (found: {found}). Expected {','.join(COLUMNS)}."
         )
 
 
 def _fast_blocks(path: Path, progress: Progress) -> Iterator[_Block]:
-    def refuse(row: object) -> str:
-        raise _Irregular
-
     reader = arrow_csv.open_csv(
         path,
         arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
-        arrow_csv.ParseOptions(invalid_row_handler=refuse),
+        arrow_csv.ParseOptions(),
         arrow_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.binary()), include_columns=COLUMNS),
     )
     total, done = path.stat().st_size, 0
@@ -88,10 +88,14 @@ def _fast_pixels(rows: list[bytes]) -> NDArray[np.uint8]:
     # that a short row cannot hide behind a long one when the whole block is parsed at once.
     if any(row.count(b" ") != PIXELS - 1 or b"  " in row or row.strip() != row for row in rows):
         raise _Irregular
+    if any(row.translate(None, b"0123456789 ") for row in rows):  # a sign, a tab, a word
+        raise _Irregular
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # numpy's word for text that is no number; counted below
         try:
-            values = np.fromstring(b" ".join(rows), dtype=np.int32, sep=" ")
+            values = np.fromstring(
+                b" ".join(rows), dtype=np.int64, sep=" "
+            )  # numbers too large for it become its largest
         except ValueError:
             raise _Irregular from None
     if len(values) != len(rows) * PIXELS or (len(values) and (values.min() < 0 or values.max() > 255)):
@@ -130,13 +134,15 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str] | str]]:
         reader = csv.reader(file)
         header = next(reader)
         places = [header.index(name) for name in COLUMNS]
+        line = reader.line_num + 1  # where the next row begins: a quote that never closes swallows the lines after it
         try:
             for row in reader:
+                begun, line = line, reader.line_num + 1
                 if not row:
                     continue
                 whole = len(row) == len(header)
                 yield (
-                    reader.line_num,
+                    begun,
                     (
                         [row[place].strip() for place in places]
                         if whole
@@ -144,7 +150,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str] | str]]:
                     ),
                 )
         except csv.Error as error:
-            yield reader.line_num + 1, f"not a CSV row ({error})"
+            yield line, f"not a CSV row ({error})"
 
 
 def _problem(row: list[str]) -> str | None:
@@ -156,5 +162,12 @@ def _problem(row: list[str]) -> str | None:
     values = pixels.split()
     if len(values) != PIXELS:
         return f"{len(values)} pixels, expected {PIXELS}"
-    bad = next((value for value in values if not (value.isascii() and value.isdigit() and int(value) <= 255)), None)
+    bad = next(
+        (
+            value
+            for value in values
+            if not (value.isascii() and value.isdigit() and len(value.lstrip("0")) <= 3 and int(value) <= 255)
+        ),
+        None,
+    )
     return None if bad is None else f"pixel value {bad[:20]!r}, expected 0 to 255"

@@ -5,12 +5,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from fer_core.config import RunConfig
 from fer_core.data import drawing, sample
 from fer_core.data.csv_source import Progress, read_csv
 from fer_core.data.folder_source import PARTS, folder_signature, looks_like_folder_source, read_folder
 from fer_core.data.sample import SAMPLE_SEED, draw_sample
-from fer_core.data.store import FORMAT, Faces, FaceStore, read_store, write_store
+from fer_core.data.store import FORMAT, Faces, FaceStore, cache_error, read_store, write_store
 from fer_core.errors import DataError
 from fer_core.settings import Settings
 
@@ -81,14 +83,24 @@ def open_store(data: str | None = None, progress: Progress = lambda done, total:
     source = find_source(data)
     try:
         folder = _cache_folder(source)
+        return read_store(folder) or _fill_cache(folder, source, progress)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror or error}).") from None
+
+
+def _fill_cache(folder: Path, source: Source, progress: Progress) -> FaceStore:
+    cache = Settings().cache
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cache_error(cache, error) from None
+    with FileLock(cache / "open.lock"):  # of two that open a source for the first time, one parses and one waits
         store = read_store(folder)
         if store is None:
             shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another format
             write_store(folder, source.read(progress), source.title, source.kind)
             _drop_older(folder)
             store = read_store(folder)
-    except (PermissionError, FileNotFoundError) as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror}).") from None
     assert store is not None, "the store that was just written"
     return store
 

@@ -82,7 +82,7 @@ class FaceStore:
 
     def imbalance(self, split: str) -> tuple[str, str, float]:
         """Rarest emotion that occurs, commonest emotion, and how many of these there are for each of those."""
-        counts = {name: n for name, n in self.counts()[split].items() if n}
+        counts = {name: n for name, n in self.counts()[split].items() if n} or {self.classes[0]: 1}
         rarest, commonest = (choose(counts, key=lambda name: counts[name]) for choose in (min, max))
         return rarest, commonest, counts[commonest] / counts[rarest]
 
@@ -134,10 +134,15 @@ def write_store(folder: Path, faces: Faces, source: str, kind: str) -> None:
                 np.save(temporary / f"{name}.npy", array)
             write_json(temporary / "meta.json", meta)
     except OSError as error:
-        raise DataError(
-            f"could not write the cache in {folder.parent} ({error.strerror}); free some space there, "
-            "or name another folder in $FER_CACHE."
-        ) from None
+        raise cache_error(folder.parent, error) from None
+
+
+def cache_error(folder: Path, error: OSError) -> DataError:
+    """What a person is told when the cache cannot be written."""
+    return DataError(
+        f"could not write the cache in {folder} ({error.strerror or error}); free some space there, "
+        "or name another folder in $FER_CACHE."
+    )
 
 
 def read_store(folder: Path) -> FaceStore | None:
@@ -147,7 +152,8 @@ def read_store(folder: Path) -> FaceStore | None:
         if meta.pop("format") != FORMAT:
             return None
         images, labels, splits, hashes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
-    except (OSError, ValueError, KeyError):
+        notes, classes = tuple(meta.pop("notes")), tuple(meta.pop("classes"))
+        store = FaceStore(images, labels, splits, hashes, notes=notes, classes=classes, **meta)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    notes, classes = tuple(meta.pop("notes")), tuple(meta.pop("classes"))
-    return FaceStore(images, labels, splits, hashes, notes=notes, classes=classes, **meta)
+    return store if len(images) == len(labels) == len(splits) == len(hashes) else None
