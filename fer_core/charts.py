@@ -163,7 +163,6 @@ def _bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str 
     )  # fmt: skip
 
 
-_STROKES = {"symbolType": "stroke", "symbolSize": 400, "symbolStrokeColor": _GREY, "symbolStrokeWidth": 2}
 _LEGEND = {"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
 
 
@@ -195,7 +194,7 @@ def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) ->
             "legend": legend if many else None,
         },
         "strokeDash": {
-            "field": "on", "type": "nominal", "legend": legend | _STROKES,
+            "field": "on", "type": "nominal", "legend": None,
             "scale": {"domain": ["public", "train, augmented"], "range": [[1, 0], [4, 3]]},
         },
         "tooltip": [
@@ -229,7 +228,7 @@ def _matrix(classes: Sequence[str], strength_KK: Any, texts: Any, colors: Any, t
     place = {
         "x": {
             "field": "predicted", "type": "nominal", "sort": list(classes), "title": "predicted",
-            "axis": axis | {"orient": "top", "labelAngle": -35, "labelAlign": "left"},
+            "axis": axis | {"orient": "top", "labelAngle": -90, "labelOverlap": False},
         },
         "y": {"field": "true", "type": "nominal", "sort": list(classes), "title": "true", "axis": axis},
         "tooltip": [{"field": "true"}, {"field": "predicted"}, {"field": "faces"}],

@@ -14,7 +14,7 @@ from ui.theme import plot
 
 st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
-left, right, third = st.columns([2, 2, 1])
+left, right, third = st.columns([2, 2, 1.5])
 with left:
     a = pick_run("Run A", runs, key="a")
 with right:
@@ -50,4 +50,5 @@ if comparison:
         plot(charts.per_class(labels, "recall"), "recall")
         st.markdown("**Precision** of each emotion: how many of those called it are it")
         plot(charts.per_class(labels, "precision"), "precision")
+st.subheader("How they learned", anchor=False)
 run_curves(chosen)

@@ -42,10 +42,8 @@ else:
     st.caption("In train all emotions are about equally frequent.")
 
 st.subheader("The faces", anchor=False)
-left, right = st.columns([1, 3])
-with left:
+with st.container(horizontal=True, gap="small"):
     split = st.segmented_control("Split", SPLITS, default="train", required=True, key="split", bind="query-params")
-with right:
     emotions = ["all", *store.classes]
     emotion = st.segmented_control(
         "Emotion", emotions, default="all", required=True, key="emotion", bind="query-params"

@@ -17,7 +17,7 @@ PER_PAGE = 120
 
 st.title("Mistakes", anchor=False)
 runs = runs_or_empty_state("A look at mistakes")
-top = st.columns([2, 1, 1, 1])
+top = st.columns([1.5, 1, 1, 1.4])
 with top[0]:
     run = pick_run("Run", runs, key="run")
 assert run is not None, "there is at least one run"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from fer_core import charts, launcher
-from fer_core.catalog import FER2013_REFERENCES
+from fer_core import launcher
 from fer_core.errors import FerError
 from fer_core.runs import ACTIVE, EpochRecord, Run, Status, list_runs
+from ui.report import run_curves
 from ui.steps import in_words
 
 _COLORS = {
@@ -90,20 +90,10 @@ def _act(label: str, run: Run, action: object, icon: str) -> None:
 
 
 def _curves(runs: Sequence[Run]) -> None:
-    histories = {run.name: run.history() for run in runs}
-    if not any(histories.values()):
+    if not any(run.history() for run in runs):
         st.caption("The first point appears when the first epoch is done.")
         return
-    epochs = max(run.config().epochs or 1 for run in runs)
-    known = any(run.environment().get("data", {}).get("is_fer2013") for run in runs)
-    accuracy, loss = st.columns(2)
-    with accuracy:
-        st.markdown("**Accuracy**")
-        references = FER2013_REFERENCES if known else ()
-        st.vega_lite_chart(charts.curves(histories, "accuracy", epochs, references), key="live_accuracy")
-    with loss:
-        st.markdown("**Loss**")
-        st.vega_lite_chart(charts.curves(histories, "loss", epochs), key="live_loss")
+    run_curves(runs)
 
 
 def _next_step(shown: Sequence[Run], statuses: dict[str, Status]) -> None:

@@ -86,17 +86,19 @@ def differences(comparison: Comparison) -> None:
 
 
 def run_curves(runs: Sequence[Run]) -> None:
+    """Accuracy and loss by epoch, with the published figures where the data is FER2013."""
     histories = {run.name: run.history() for run in runs}
     epochs = max(run.config().epochs or 1 for run in runs)
     known = any(run.environment().get("data", {}).get("is_fer2013") for run in runs)
-    st.subheader("How they learned", anchor=False)
     accuracy, loss = st.columns(2)
     with accuracy:
         st.markdown("**Accuracy**")
-        st.vega_lite_chart(charts.curves(histories, "accuracy", epochs, FER2013_REFERENCES if known else ()))
+        references = FER2013_REFERENCES if known else ()
+        st.vega_lite_chart(charts.curves(histories, "accuracy", epochs, references), key="accuracy_curves")
     with loss:
         st.markdown("**Loss**")
-        st.vega_lite_chart(charts.curves(histories, "loss", epochs))
+        st.vega_lite_chart(charts.curves(histories, "loss", epochs), key="loss_curves")
+    st.caption("Solid: on public. Dashed: on the training faces, augmented, while the net was learning from them.")
 
 
 def _clickable(spec: charts.Spec, key: str, where: Mapping[str, str]) -> None:
