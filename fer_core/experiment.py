@@ -60,8 +60,9 @@ def check_trainable(config: RunConfig, store: FaceStore) -> None:
 
 def load_model(run: Run) -> FaceClassifier:
     """The run's net with the weights that `public` chose, in evaluation mode, on the CPU. Raises: RunError."""
-    classes = run.environment()["data"]["classes"]
-    model = create_model(run.config().model, num_classes=len(classes))
+    if not run.best.exists():
+        raise RunError(f"run {run.name!r} has no weights; it is {run.status().state}. Train or resume it first.")
+    model = create_model(run.config().model, num_classes=len(run.environment()["data"]["classes"]))
     load_weights(run.best, model)
     return model.eval()
 
@@ -99,6 +100,7 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
         on_epoch(record)
     if trainer.stopped:
         save_checkpoint(run.last, trainer.state())
+        watch.write(trainer.epochs_done)
     if history:
         run.update_status(message="judging the best epoch")
         judged = ("public",) if trainer.stopped else ("public", "private")

@@ -24,8 +24,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"{path}: no such checkpoint; the run has not finished an epoch.") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        reason = str(error).splitlines()[0][:120]
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
         raise RunError(f"{path}: not a checkpoint that can be read safely ({reason}).") from None
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT:
         raise RunError(f"{path}: not a checkpoint of format {FORMAT}.")

@@ -137,6 +137,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.inner.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
+            "plan": self._plan(),
             "step": self.step,
             "epochs_done": self.epochs_done,
             "wall_s": self.wall_s,
@@ -147,6 +148,11 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state()`. Raises: RunError: it belongs to another configuration."""
+        for name, value in self._plan().items():
+            if (found := state.get("plan", {}).get(name)) != value:
+                raise RunError(
+                    f"the checkpoint belongs to another configuration ({name} is {found}, expected {value})."
+                )
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -159,6 +165,11 @@ class Trainer:
         self.best_value, self.epochs_since_best = state["best_value"], state["epochs_since_best"]
         sums, device = state["sums"], self.placement.device
         self._sums = _EpochSums(sums["loss"].to(device), sums["correct"].to(device), sums["faces"], sums["seconds"])
+
+    def _plan(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint's step to mean the same."""
+        names = ("optimizer", "schedule", "ema_decay", "batch_size", "epochs")
+        return {name: getattr(self.config, name) for name in names} | {"total_steps": self.total_steps}
 
     def _train_epoch(self, on_step: Callable[[float], bool]) -> None:
         epoch, first = divmod(self.step, self.steps_per_epoch)

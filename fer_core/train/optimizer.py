@@ -14,6 +14,7 @@ _MOMENTUM = 0.9
 _WARM_SHARE = 0.25
 """Share of the steps over which one-cycle's rate rises."""
 _PLATEAU_EPOCHS = 2
+"""So many epochs without a lower public loss halve the rate (torch's `patience` is what it lets pass before that)."""
 
 
 def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
@@ -37,11 +38,12 @@ class Schedule:
         self.inner: OneCycleLR | ReduceLROnPlateau
         if config.schedule == "onecycle":
             assert config.lr is not None, "the configuration is resolved"
-            self.inner = OneCycleLR(
-                optimizer, config.lr, max(2, total_steps), pct_start=_WARM_SHARE, cycle_momentum=False
-            )
+            steps = max(2, total_steps)
+            # torch divides by the warm-up's steps less one, which would be 0 in a training of four steps.
+            warm = 0.3 if _WARM_SHARE * steps == 1 else _WARM_SHARE
+            self.inner = OneCycleLR(optimizer, config.lr, steps, pct_start=warm, cycle_momentum=False)
         else:
-            self.inner = ReduceLROnPlateau(optimizer, factor=0.5, patience=_PLATEAU_EPOCHS)
+            self.inner = ReduceLROnPlateau(optimizer, factor=0.5, patience=_PLATEAU_EPOCHS - 1)
 
     def after_step(self) -> None:
         if isinstance(self.inner, OneCycleLR) and self.inner.last_epoch + 1 < self.inner.total_steps:
