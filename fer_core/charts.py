@@ -205,14 +205,15 @@ def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) ->
 
 
 def _reference_layers(references: Sequence[Reference]) -> list[Spec]:
-    data = {"values": [{"title": one.title, "value": one.accuracy} for one in references]}
     y = {"field": "value", "type": "quantitative"}
     rule = {"mark": {"type": "rule", "strokeDash": [2, 4], "color": _GREY}, "encoding": {"y": y}}
-    text = {
-        "mark": {"type": "text", "align": "right", "dy": -6, "fontSize": 10, "color": _GREY},
-        "encoding": {"y": y, "x": {"value": {"expr": "width"}}, "text": {"field": "title"}},
-    }
-    return [{"data": data, **rule}, {"data": data, **text}]
+    layers = [{"data": {"values": [{"value": one.accuracy} for one in references]}, **rule}]
+    for below in (False, True):
+        rows = [{"title": one.title, "value": one.accuracy} for one in references if one.below is below]
+        mark = {"type": "text", "align": "right", "dy": 7 if below else -6, "fontSize": 10, "color": _GREY}
+        place = {"y": y, "x": {"value": {"expr": "width"}}, "text": {"field": "title"}}
+        layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
+    return layers
 
 
 def _matrix(classes: Sequence[str], strength_KK: Any, texts: Any, colors: Any, tips: Any, ink: str) -> Spec:

@@ -10,7 +10,7 @@ from fer_core import charts, launcher
 from fer_core.balance import plan_balance
 from fer_core.catalog import AUGMENT_OPERATIONS
 from fer_core.config import RunConfig
-from fer_core.data import resolve_config
+from fer_core.data import find_source, resolve_config
 from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.runs import free_name
@@ -52,7 +52,7 @@ with form:
         values["balance_beta"] = setting("balance_beta")
     elif values["balance"] != "none":
         values["balance_alpha"] = setting("balance_alpha")
-    values["epochs"] = setting("epochs", placeholder="8 on the sample, 14 on FER2013")
+    values["epochs"] = setting("epochs", placeholder=f"{find_source().default_epochs}, the default here")
     values["augment"] = setting("augment")
     with st.expander("Strength of each augmentation"):
         st.caption("Empty: the recipe's own strength. The Augment page shows what they do.")

@@ -59,18 +59,19 @@ def _figures(run: Run, status: Status) -> str:
         last = history[-1]
         parts += [f"public accuracy {last.public_accuracy:.1%}", f"{last.images_per_s:,.0f} faces/s"]
     if status.state == "running" and status.progress > 0:
-        parts.append(f"{in_words(_left_s(history, status))} left")
+        parts.append(f"{in_words(_left_s(run, history, status))} left")
     if status.message and status.state != "running":
         parts.append(status.message)
     return " · ".join(parts)
 
 
-def _left_s(history: Sequence[EpochRecord], status: Status) -> float:
-    """By the speed of the epochs that are done; in the first epoch, by the time since the run was made."""
-    if not history:
-        return (status.heartbeat - status.created) * (1 - status.progress) / status.progress
-    whole = history[-1].wall_s * status.epoch / len(history) / max(status.epoch, 1)
-    return whole * (1 - status.progress) / status.progress
+def _left_s(run: Run, history: Sequence[EpochRecord], status: Status) -> float:
+    """By the speed of the epochs that are done; before the first, by the estimate that the button gave."""
+    epochs = run.config().epochs or 1
+    if history:
+        return history[-1].wall_s * epochs / len(history) * (1 - status.progress)
+    faces = sum(run.environment().get("data", {}).get("counts", {}).get("train", {}).values())
+    return launcher.estimate_s(run.config(), faces) * (1 - status.progress)
 
 
 def _stop_button(run: Run, status: Status) -> None:
