@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fer_core.errors import RunError
 from fer_core.evaluate import Z95, Interval, Report, evaluate
-from fer_core.runs import SplitPredictions
+from fer_core.predictions import SplitPredictions
 
 
 @dataclass(frozen=True)

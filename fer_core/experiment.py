@@ -20,7 +20,8 @@ from fer_core.environment import describe_environment
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.labels import SPLITS
 from fer_core.models import FaceClassifier, create_model, parameter_count
-from fer_core.runs import EpochRecord, Run, SplitPredictions
+from fer_core.predictions import SplitPredictions
+from fer_core.runs import EpochRecord, Run
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from fer_core.train.loop import FaceTensors, Trainer, predict_logits
 from fer_core.train.placement import Placement, choose_placement

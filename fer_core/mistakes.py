@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.evaluate import softmax
-from fer_core.runs import SplitPredictions
+from fer_core.predictions import SplitPredictions
 
 
 @dataclass(frozen=True)

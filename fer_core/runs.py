@@ -1,13 +1,11 @@
 """A run's folder, in and out: configuration, history, status, predictions, environment.
 
-    runs/NAME/config.json       every choice (RunConfig)
-              environment.json  machine, versions, device, and the data's fingerprint and counts
-              history.jsonl     one line an epoch
-              status.json       state, process, heartbeat; rewritten whole each time
-              predictions.npz   logits with hashes and labels per split: figures need neither data nor model
-              best.pt, last.pt  tensors (train.checkpoint)
-
-Shapes: N faces of a split, K classes.
+runs/NAME/config.json       every choice (RunConfig)
+          environment.json  machine, versions, device, and the data's fingerprint and counts
+          history.jsonl     one line an epoch
+          status.json       state, process, heartbeat; rewritten whole each time
+          predictions.npz   logits with hashes and labels per split: figures need neither data nor model
+          best.pt, last.pt  tensors (train.checkpoint)
 """
 
 import json
@@ -15,25 +13,22 @@ import re
 import shutil
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from fer_core.config import RunConfig
 from fer_core.errors import ConfigError, RunError
 from fer_core.files import write_atomic, write_json
+from fer_core.predictions import SplitPredictions, predicted_splits, read_predictions, write_predictions
 from fer_core.settings import Settings
 
 FORMAT = 1
-"""Format number of `environment.json`, `history.jsonl`, `status.json` and `predictions.npz`."""
+"""Format number of `environment.json`, `history.jsonl` and `status.json`."""
 
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 STATES = ("queued", "running", "stopping", "stopped", "done", "failed", "lost")
@@ -74,19 +69,6 @@ class EpochRecord:
     images_per_s: float
     """Training faces a second over the epoch, evaluation left out."""
     wall_s: float
-
-
-@dataclass(frozen=True)
-class SplitPredictions:
-    """A run's answers on one split; enough to judge and compare it without data or model."""
-
-    rows_N: NDArray[np.int64]
-    """Row of each face in the store that the run was trained on."""
-    hashes_N: NDArray[np.uint64]
-    labels_N: NDArray[np.int64]
-    logits_NK: NDArray[np.float32]
-    classes: tuple[str, ...]
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -154,43 +136,21 @@ class Run:
 
     def predictions(self, split: str) -> SplitPredictions:
         """Raises: RunError: the run has none of this split (the message says why), or the file is damaged."""
-        path = self.path / "predictions.npz"
-        if not path.exists():
-            raise RunError(
-                f"run {self.name!r} has no predictions; it is {self.status().state}. Train or resume it first."
-            )
-        with self._predictions_file() as file:
-            return _split_predictions(file, split, self.path / "predictions.npz")
+        if not self._predictions.exists():
+            state = self.status().state
+            raise RunError(f"run {self.name!r} has no predictions; it is {state}. Train or resume it first.")
+        return read_predictions(self._predictions, split)
 
     def write_predictions(self, predictions: Mapping[str, SplitPredictions]) -> None:
-        first = next(iter(predictions.values()))
-        arrays: dict[str, Any] = {
-            "format": np.int64(FORMAT),
-            "classes": np.array(first.classes),
-            "fingerprint": np.array(first.fingerprint),
-        }
-        for split, one in predictions.items():
-            for key, attribute in _PER_SPLIT.items():
-                arrays[f"{split}_{key}"] = getattr(one, attribute)
-        write_atomic(self.path / "predictions.npz", lambda file: np.savez(file, **arrays))
+        write_predictions(self._predictions, predictions)
 
     def splits(self) -> tuple[str, ...]:
         """The splits that have predictions: none, `public`, or both. Raises: RunError: the file is damaged."""
-        if not (self.path / "predictions.npz").exists():
-            return ()
-        with self._predictions_file() as file:
-            return tuple(split for split in ("public", "private") if f"{split}_labels" in file)
+        return predicted_splits(self._predictions) if self._predictions.exists() else ()
 
-    @contextmanager
-    def _predictions_file(self) -> Iterator[Mapping[str, Any]]:
-        path = self.path / "predictions.npz"
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                yield file
-        except RunError:
-            raise
-        except (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path}: damaged ({error}). Train the run again.") from None
+    @property
+    def _predictions(self) -> Path:
+        return self.path / "predictions.npz"
 
     @property
     def stop_file(self) -> Path:
@@ -218,9 +178,6 @@ class Run:
             raise RunError(f"{self.path / name}: damaged ({error}).") from None
 
 
-_PER_SPLIT = {"rows": "rows_N", "hashes": "hashes_N", "labels": "labels_N", "logits": "logits_NK"}
-
-
 def _checked(values: Any, path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RunError(f"{path}: damaged (a JSON object is expected).")
@@ -228,25 +185,6 @@ def _checked(values: Any, path: Path) -> dict[str, Any]:
     if found != FORMAT:
         raise RunError(f"{path}: format {found!r}; this version reads {FORMAT}.")
     return values
-
-
-def _split_predictions(file: Mapping[str, Any], split: str, path: Path) -> SplitPredictions:
-    if int(file["format"]) != FORMAT:
-        raise RunError(f"{path}: format {int(file['format'])}; this version reads {FORMAT}.")
-    if f"{split}_labels" not in file:
-        has = [name.removesuffix("_labels") for name in file if name.endswith("_labels")]
-        raise RunError(
-            f"run {path.parent.name!r} has no predictions on {split!r} (it has: {', '.join(has)}). "
-            "private is read once, when a training ends by itself; resume a stopped run to get there."
-        )
-    values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
-    found = SplitPredictions(**values, classes=tuple(file["classes"].tolist()), fingerprint=str(file["fingerprint"]))
-    n, k = len(found.labels_N), len(found.classes)
-    if found.logits_NK.shape != (n, k) or not len(found.hashes_N) == len(found.rows_N) == n:
-        raise ValueError(f"{n} labels and {k} classes, but logits of shape {found.logits_NK.shape}")
-    if n and not 0 <= found.labels_N.min() <= found.labels_N.max() < k:
-        raise ValueError(f"labels outside 0 to {k - 1}")
-    return found
 
 
 def runs_folder() -> Path:

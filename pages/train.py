@@ -84,7 +84,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     if st.button(f"Train this one, about {in_words(seconds)}", icon=":material/play_arrow:"):
         start(config)
     with st.popover("Copy as command", icon=":material/terminal:"):
-        st.code(shlex.join(config.command()), language="bash")
+        st.code(shlex.join(config.changed(data=resolved.data).command()), language="bash")
 if both:
     start(config.changed(balance="none"), balanced)
 

@@ -13,7 +13,8 @@ from PIL import Image
 from fer_core.config import RunConfig
 from fer_core.data.store import Faces
 from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
-from fer_core.runs import Run, SplitPredictions, create_run
+from fer_core.predictions import SplitPredictions
+from fer_core.runs import Run, create_run
 
 USAGES: tuple[str, ...] = tuple(USAGE_TO_SPLIT)
 """The challenge's names of the splits, in the order of `labels.SPLITS`."""

@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parent.parent
 LIGHT = (
     "errors", "settings", "files", "labels", "palette", "registry", "catalog", "config", "environment",
     "data.drawing", "data.sample", "data.store", "data.csv_source", "data.folder_source", "data.source", "data",
-    "balance", "evaluate", "runs", "compare", "mistakes", "mosaic", "charts", "launcher",
+    "balance", "evaluate", "predictions", "runs", "compare", "mistakes", "mosaic", "charts", "launcher",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (

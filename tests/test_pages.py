@@ -8,7 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from fer_core.config import RunConfig
 from fer_core.data import open_store
-from fer_core.runs import EpochRecord, Run, SplitPredictions, create_run
+from fer_core.predictions import SplitPredictions
+from fer_core.runs import EpochRecord, Run, create_run
 from tests.toy import toy_csv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,7 +180,8 @@ def test_a_damaged_run_does_not_break_the_others(source):
 def test_train_shows_the_mix_of_the_strategy_and_the_command(source):
     at = open_page("train", balance="sampler", balance_alpha="1.0", epochs="3")
     assert not at.exception
-    assert at.code[0].value == "python -m fer_core train --balance sampler --balance-alpha 1.0 --epochs 3"
+    command = f"python -m fer_core train --data {source} --balance sampler --balance-alpha 1.0 --epochs 3"
+    assert at.code[0].value == command
 
 
 def test_train_widgets_start_from_the_configuration(source):

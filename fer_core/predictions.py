@@ -1,0 +1,96 @@
+"""A run's answers in one file, `predictions.npz`: enough to judge and compare it without data or model.
+
+Shapes: N faces of a split, K classes.
+"""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_core.errors import RunError
+from fer_core.files import write_atomic
+
+FORMAT = 1
+"""Format number of `predictions.npz`."""
+
+_PER_SPLIT = {"rows": "rows_N", "hashes": "hashes_N", "labels": "labels_N", "logits": "logits_NK"}
+"""Array `private_rows` and so on -> field of `SplitPredictions`."""
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """A run's answers on one split; enough to judge and compare it without data or model."""
+
+    rows_N: NDArray[np.int64]
+    """Row of each face in the store that the run was trained on."""
+    hashes_N: NDArray[np.uint64]
+    labels_N: NDArray[np.int64]
+    logits_NK: NDArray[np.float32]
+    classes: tuple[str, ...]
+    fingerprint: str
+
+
+def write_predictions(path: Path, predictions: Mapping[str, SplitPredictions]) -> None:
+    """Write the answers on each split, whole or not at all. All splits have the same classes and fingerprint."""
+    first = next(iter(predictions.values()))
+    arrays: dict[str, Any] = {
+        "format": np.int64(FORMAT),
+        "classes": np.array(first.classes),
+        "fingerprint": np.array(first.fingerprint),
+    }
+    for split, one in predictions.items():
+        arrays |= {f"{split}_{key}": getattr(one, attribute) for key, attribute in _PER_SPLIT.items()}
+    write_atomic(path, lambda file: np.savez(file, **arrays))
+
+
+def predicted_splits(path: Path) -> tuple[str, ...]:
+    """The splits that the file holds. Raises: RunError: it is damaged."""
+    with _opened(path) as file:
+        return tuple(split for split in ("public", "private") if f"{split}_labels" in file)
+
+
+def read_predictions(path: Path, split: str) -> SplitPredictions:
+    """Raises: RunError: the file has no such split, is of another format, or is damaged."""
+    with _opened(path) as file:
+        if int(file["format"]) != FORMAT:
+            raise RunError(f"{path}: format {int(file['format'])}; this version reads {FORMAT}.")
+        if f"{split}_labels" not in file:
+            raise RunError(_no_such_split(file, split, path.parent.name))
+        values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
+        classes, fingerprint = tuple(file["classes"].tolist()), str(file["fingerprint"])
+        found = SplitPredictions(**values, classes=classes, fingerprint=fingerprint)
+        _check(found)
+        return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            yield file
+    except RunError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: damaged ({error}). Train the run again.") from None
+
+
+def _no_such_split(file: Mapping[str, Any], split: str, run: str) -> str:
+    has = ", ".join(name.removesuffix("_labels") for name in file if name.endswith("_labels"))
+    return (
+        f"run {run!r} has no predictions on {split!r} (it has: {has}). private is read once, when a training ends by "
+        "itself; resume a stopped run to get there."
+    )
+
+
+def _check(found: SplitPredictions) -> None:
+    n, k = len(found.labels_N), len(found.classes)
+    if found.logits_NK.shape != (n, k) or not len(found.hashes_N) == len(found.rows_N) == n:
+        raise ValueError(f"{n} labels and {k} classes, but logits of shape {found.logits_NK.shape}")
+    if n and not 0 <= found.labels_N.min() <= found.labels_N.max() < k:
+        raise ValueError(f"labels outside 0 to {k - 1}")
