@@ -118,7 +118,7 @@ def curves(
     layers = [{"data": {"values": rows}, **lines}]
     if references:
         layers += _reference_layers(references)
-    return {"height": 300, "layer": layers}
+    return {"height": 340, "layer": layers}
 
 
 def confusion(

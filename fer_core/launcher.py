@@ -4,6 +4,7 @@ This module reaches training by a process, never by import.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -114,9 +115,14 @@ def active_runs() -> list[Run]:
 def estimate_s(config: RunConfig, train_faces: int) -> float:
     """About how long a training takes, in seconds: by the speed of this net's latest run here, else a typical one."""
     assert config.epochs is not None, "the configuration is resolved"
-    speeds = (run.history()[-1].images_per_s for run in list_runs() if _tells_speed_of(run, config))
+    speeds = (_typical_speed(run) for run in list_runs() if _tells_speed_of(run, config))
     speed = next(speeds, catalog.MODELS[config.model].typical_images_per_s)
     return _OVERHEAD_S + config.epochs * train_faces / speed * _WITH_EVALUATION
+
+
+def _typical_speed(run: Run) -> float:
+    """The median epoch's: one during which the machine was busy elsewhere does not count."""
+    return statistics.median(record.images_per_s for record in run.history())
 
 
 def _tells_speed_of(run: Run, config: RunConfig) -> bool:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from filelock import FileLock
 from fer_core import cli, launcher
 from fer_core.errors import RunError
 from fer_core.launcher import active_runs, current_status, resume, start, stop, terminate, turn
-from fer_core.runs import Run, create_run, list_runs, runs_folder
+from fer_core.runs import Run, Status, create_run, list_runs, runs_folder
 from tests.toy import toy_config, toy_csv
 
 REPO = Path(__file__).parent.parent
@@ -158,7 +159,8 @@ def test_a_run_is_stopped_with_a_checkpoint_and_resumed_to_its_end(data, workers
     reached(run, "stopped")
     before = run.history()
     assert 1 <= len(before) < 12 and run.splits() == ("public",)
-    assert run.last.exists() and not run.stop_file.exists()
+    assert run.last.exists()
+    wait_for(lambda: not run.stop_file.exists(), "the stop file to be taken away")
     with turn_held():
         resume(run)
         assert current_status(run).state == "queued" and claimed(run) == workers[1] != workers[0]
@@ -182,7 +184,8 @@ def test_a_queued_run_that_is_stopped_is_not_begun(data):
         stop(run)
         assert reached(run, "stopping", "stopped")
         reached(run, "stopped")
-    assert run.status().message == "stopped before it began" and not run.stop_file.exists()
+    assert run.status().message == "stopped before it began"
+    wait_for(lambda: not run.stop_file.exists(), "the stop file to be taken away")
     assert run.history() == [] and not run.last.exists() and run.environment() == {}
 
 
@@ -263,6 +266,18 @@ def test_a_worker_may_wait_for_its_turn_as_long_as_it_takes():
 @pytest.mark.parametrize(("silent_s", "state"), [(50, "queued"), (70, "lost")])
 def test_a_queued_run_that_nobody_claims_is_lost_after_a_minute(silent_s, state):
     run = queued("one", heartbeat=time.time() - silent_s)
+    assert current_status(run).state == state
+
+
+@pytest.mark.parametrize("state", ["done", "stopped", "failed"])
+def test_a_run_that_ends_while_it_is_looked_at_is_not_lost(monkeypatch, state):
+    run = queued("one", state="running", **own())
+
+    def ends_now(status: Status) -> bool:
+        run.update_status(state=state)  # written after the status was read, before its process was looked for
+        return False
+
+    monkeypatch.setattr(launcher, "_is_alive", ends_now)
     assert current_status(run).state == state
 
 
@@ -394,12 +409,22 @@ def test_a_turn_is_freed_by_the_death_of_its_holder():
         pass
 
 
-def test_waiting_for_a_turn_ends_when_all_its_runs_are_asked_to_stop():
+def test_waiting_for_a_turn_ends_when_all_its_runs_are_asked_to_stop_and_not_before():
     a, b = queued("a"), queued("b")
-    for run in (a, b):
-        run.stop_file.touch()
-    with turn_held(), turn([a, b]):
-        pass  # else it would wait for itself
+    entered = threading.Event()
+
+    def take_turn() -> None:
+        with turn([a, b]):
+            entered.set()
+
+    with turn_held():
+        waiting = threading.Thread(target=take_turn)
+        waiting.start()
+        a.stop_file.touch()
+        assert not entered.wait(1.5)
+        b.stop_file.touch()
+        assert entered.wait(DEADLINE_S)
+    waiting.join()
 
 
 # --- the worker's command line ---------------------------------------------------------------------------------------
