@@ -25,7 +25,8 @@ from fer_core.runs import EpochRecord
 from fer_core.train.optimizer import Schedule, make_average, make_optimizer
 from fer_core.train.placement import Placement
 
-_EVALUATION_BATCH = 512
+_EVALUATION_BATCH = 64
+"""Small, so that activations stay in the processor's cache: 344 ms against 540 ms for 512 on 1,000 faces, two cores."""
 
 
 @dataclass(frozen=True)
