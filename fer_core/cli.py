@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 import signal
 import sys
@@ -160,6 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         CliApp.run(Cli, cli_args=words, cli_exit_on_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValidationError as error:
         return _fail(one_line(error))
     except SettingsError as error:

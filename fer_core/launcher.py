@@ -26,8 +26,8 @@ _NICE = 5
 """The worker yields to whoever else wants the processor: the app stays quick while it trains."""
 _STARTING_S = 60
 """A queued run that no process has claimed for so long never will be."""
-_SILENT_S = 180
-"""A running loop writes its heartbeat every second; one step of the largest net takes half a minute at most."""
+_SILENT_S = 600
+"""A running loop writes its heartbeat every second, and is silent only while it opens data or judges an epoch."""
 _OVERHEAD_S = 8
 """Imports, opening the data, and the last evaluation."""
 _WITH_EVALUATION = 1.1

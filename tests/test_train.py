@@ -695,7 +695,7 @@ class Evil:
         return os.system, ("echo gotcha > gotcha",)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch, save):
     monkeypatch.chdir(tmp_path)
     save({"format": 1, "model": Evil()}, tmp_path / "last.pt")
