@@ -81,7 +81,7 @@ def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison | N
         delta = _dot("B - A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
         figure.add_trace(delta, 1, 2)
         figure.add_vline(0, line_color=_GREY, line_dash="dot", row=1, col=2)
-        figure.update_xaxes(tickformat="+.0%", row=1, col=2)
+        figure.update_xaxes(tickformat="+.1%", row=1, col=2)
         figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_yaxes(range=[len(reports) - 0.6, -0.75])  # upside down, with room for the numbers above the dots
     return figure.update_layout(height=110 + 45 * len(reports), margin=_MARGIN, showlegend=False)

@@ -180,12 +180,12 @@ def _train(runs: list[Run], queue: bool) -> None:
     if queue:
         for run in runs:
             run.claim()
-    errors = []
+    errors: list[Exception] = []
     with _stop_on_interrupt(runs), launcher.turn(runs) if queue else nullcontext():
         for run in runs:
             try:
                 _train_one(run)
-            except FerError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next run has its turn; it is raised below
                 errors.append(error)
     if errors:
         raise errors[0]

@@ -106,8 +106,11 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
         run.update_status(message="judging the best epoch")
         judged = ("public",) if trainer.stopped else ("public", "private")
         run.write_predictions(_predict(run, trainer.evaluated_model, store, {s: splits[s] for s in judged}))
-    run.update_status(state="stopped" if trainer.stopped else "done", message="")
     run.stop_file.unlink(missing_ok=True)
+    if trainer.stopped:
+        run.update_status(state="stopped", message="")
+    else:
+        run.update_status(state="done", message="", progress=1.0)  # early stopping is an end too
 
 
 class _Watch:
@@ -163,7 +166,7 @@ def _resume(run: Run, trainer: Trainer, store: FaceStore) -> list[EpochRecord]:
     """Put the trainer where the last checkpoint left it, and give the history up to there."""
     if not run.last.exists():
         return []
-    trained_on = run.environment()["data"]["fingerprint"]
+    trained_on = run.environment().get("data", {}).get("fingerprint")
     if trained_on != store.fingerprint:
         raise RunError(
             f"run {run.name!r} was trained on other data ({store.source} has fingerprint {store.fingerprint}, "

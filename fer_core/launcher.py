@@ -4,6 +4,7 @@ This module reaches training by a process, never by import.
 """
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,7 @@ _STARTING_S = 60
 """A queued run that no process has claimed for so long never will be."""
 _SILENT_S = 600
 """A running loop writes its heartbeat every second, and is silent only while it opens data or judges an epoch."""
-_OVERHEAD_S = 8
+_OVERHEAD_S = 4
 """Imports, opening the data, and the last evaluation."""
 _WITH_EVALUATION = 1.1
 _TURN_POLL_S = 0.5
@@ -44,8 +45,21 @@ def start(named: Sequence[tuple[str, RunConfig]]) -> list[Run]:
     runs_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(runs_folder() / ".start.lock"):
         _refuse_twins([config for _, config in named])
-        runs = [create_run(config, name) for name, config in named]
+        runs = _create_all(named)
         _start_worker(runs)
+    return runs
+
+
+def _create_all(named: Sequence[tuple[str, RunConfig]]) -> list[Run]:
+    """All of these runs, or none of them. Raises: RunError: a name is taken."""
+    runs: list[Run] = []
+    try:
+        for name, config in named:
+            runs.append(create_run(config, name))
+    except RunError:
+        for run in runs:
+            shutil.rmtree(run.path)
+        raise
     return runs
 
 
@@ -101,6 +115,9 @@ def current_status(run: Run) -> Status:
     if status.state not in ACTIVE:
         return status
     if _is_lost(status):
+        latest = run.status()  # it may have ended by itself between the first look and the one at its process
+        if latest.state not in ACTIVE:
+            return latest
         return replace(status, state="lost", message="its process is gone; resume it from its last epoch")
     return replace(status, state="stopping") if run.stop_file.exists() else status
 
