@@ -43,6 +43,7 @@ def variants(emotion: str, draw: int) -> np.ndarray:
 with right:
     st.caption("Left: the face as it is in the data. Right: seven random results of these settings.")
     st.image(face_grid(variants(emotion, draw), head=1, zoom=3), width="stretch")
-    changed = {f"augment_{name}": value for name, value in strengths.items() if value != own[name]}
+    changed = {f"augment_{name}": str(value) for name, value in strengths.items() if value != own[name]}
     if st.button("Train with these", type="primary", icon=":material/model_training:"):
-        st.switch_page("pages/train.py", query_params={"augment": recipe, **changed})
+        # `augment` itself is bound on both pages and travels in the address by itself.
+        st.switch_page("pages/train.py", query_params=changed)

@@ -22,7 +22,7 @@ with top[0]:
     run = pick_run("Run", runs, key="run")
 assert run is not None, "there is at least one run"
 with top[3]:
-    split = pick_split([run], key="on")
+    split = pick_split([run], key="mistakes_on")
 try:
     found = answers(run.predictions(split))
 except FerError as error:

@@ -70,6 +70,16 @@ def test_from_the_faces_to_the_mistakes(browser, url):
     assert console_errors(browser) == []
 
 
+def test_an_augmentation_that_was_tuned_is_what_is_trained(browser, url):
+    visit(browser, f"{url}/augment?augment=none&none_rotate=30")
+    press(browser, "Train with these")
+    wait_for(lambda: "/train" in browser.current_url, what="the Train page")
+    wait_idle(browser)
+    press(browser, "Copy as command")
+    command = wait_for(lambda: browser.find_elements("css selector", "[data-testid=stCode]"), what="the command")[0]
+    assert "--augment none --augment-rotate 30.0" in command.text.replace("\n", " ")
+
+
 def test_stop_and_resume_by_their_buttons(browser, url):
     visit(browser, f"{url}/train?epochs=300")
     press(browser, "Train this one")

@@ -72,7 +72,7 @@ def confusion_matrices(reports: Mapping[str, Report], split: str) -> None:
             st.markdown(f"**{letter}: {name}**")
             matrix = report.confusion_KK
             spec = charts.confusion(matrix, report.classes, ink=ink(), as_share=unit != "faces", top_share=top)
-            _clickable(spec, f"matrix_{letter}", {"run": name, "on": split})
+            _clickable(spec, f"matrix_{letter}", {"run": name, "mistakes_on": split})
     if len(reports) == 1:
         with columns[1]:
             class_table(*reports.values())
