@@ -15,7 +15,7 @@ from fer_core.errors import ConfigError
 FORMAT = 1
 """Format number of `config.json`."""
 
-_NAMED: dict[str, tuple[str, Any]] = {
+NAMED: dict[str, tuple[str, Any]] = {
     "model": ("model", catalog.MODELS),
     "augment": ("augmentation recipe", catalog.AUGMENT_RECIPES),
     "balance": ("balancing strategy", catalog.BALANCING),
@@ -26,7 +26,7 @@ _NAMED: dict[str, tuple[str, Any]] = {
     "device": ("device", catalog.DEVICES),
     "precision": ("precision", catalog.PRECISIONS),
 }
-"""Field -> what it names, and the names that are allowed."""
+"""Field -> what it names, and the names that are allowed (with an `Entry` each, where there is something to say)."""
 
 
 def _strength(operation: str) -> Any:
@@ -80,10 +80,10 @@ class RunConfig(BaseModel):
     device: str = Field("auto", description="auto takes cuda where it is there, else cpu.")
     precision: str = Field("auto", description="auto takes bf16 where the processor computes in it, else fp32.")
 
-    @field_validator(*_NAMED)
+    @field_validator(*NAMED)
     @classmethod
     def _known(cls, name: str, info: Any) -> str:
-        kind, known = _NAMED[info.field_name]
+        kind, known = NAMED[info.field_name]
         return catalog.check_name(kind, name, known)
 
     @classmethod

@@ -64,6 +64,7 @@ def data_info(info: Mapping[str, Any], notes: Sequence[str]) -> None:
 
 
 def report(values: Mapping[str, Any]) -> None:
+    """A run's figures, a line an emotion, and its confusion matrix."""
     low, high = values["accuracy_ci95"]
     print(f"{values['run']} on {values['split']}, {values['n']} faces")
     print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")

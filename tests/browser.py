@@ -13,12 +13,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
@@ -137,14 +138,15 @@ def wait_idle(driver: WebDriver, wait_s: float = 30) -> None:
 
 
 def wait_for(condition: Callable[[], Any], wait_s: float = 10, what: str = "the condition") -> Any:
-    """Return the first truthy value of `condition()`.
+    """Return the first truthy value of `condition()`; an element that is drawn anew meanwhile is looked at again.
 
     Raises: AssertionError: none within `wait_s` seconds.
     """
     end = time.monotonic() + wait_s
     while time.monotonic() < end:
-        if value := condition():
-            return value
+        with suppress(StaleElementReferenceException):
+            if value := condition():
+                return value
         time.sleep(0.05)
     raise AssertionError(f"waited {wait_s:g} s in vain for {what}")
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
 
 from fer_core import launcher
 from fer_core.errors import RunError
@@ -28,13 +27,10 @@ def press(browser, label: str, wait_s: float = 20) -> None:
     """Click the button that has this text, as soon as it is there."""
 
     def clicked() -> bool:
-        try:
-            found = [b for b in browser.find_elements("css selector", "button") if label in b.text and b.is_enabled()]
-            if found:
-                click_on(browser, found[0])
-            return bool(found)
-        except StaleElementReferenceException:  # the live panel was drawn anew in between
-            return False
+        found = [b for b in browser.find_elements("css selector", "button") if label in b.text and b.is_enabled()]
+        if found:
+            click_on(browser, found[0])
+        return bool(found)
 
     wait_for(clicked, wait_s, f"a button {label!r}")
 

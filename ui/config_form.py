@@ -6,17 +6,8 @@ from typing import Any
 import streamlit as st
 
 from fer_core import catalog
-from fer_core.config import RunConfig, bounds, is_whole
+from fer_core.config import NAMED, RunConfig, bounds, is_whole
 
-CHOICES: Mapping[str, Mapping[str, catalog.Entry]] = {
-    "model": catalog.MODELS,
-    "augment": catalog.AUGMENT_RECIPES,
-    "balance": catalog.BALANCING,
-    "balance_weighting": catalog.WEIGHTINGS,
-    "optimizer": catalog.OPTIMIZERS,
-    "schedule": catalog.SCHEDULES,
-    "select_by": catalog.SELECTION_METRICS,
-}
 _SLIDERS: Mapping[str, float] = {"balance_alpha": 0.05, "label_smoothing": 0.01}
 """Fields that are tuned by eye, and their step; the others are typed."""
 
@@ -26,10 +17,8 @@ def setting(field: str, **options: Any) -> Any:
     info = RunConfig.model_fields[field]
     label = info.title or field.replace("_", " ").capitalize()
     common = {"help": info.description, "key": field, "bind": "query-params"} | options
-    if field in CHOICES:
+    if field in NAMED:
         return _choice(label, field, common)
-    if field in ("device", "precision"):
-        return st.selectbox(label, getattr(catalog, f"{field.upper()}S"), **common)
     if field in _SLIDERS:
         low, high = bounds(field)
         return st.slider(label, low, high, info.default, _SLIDERS[field], **common)
@@ -47,11 +36,11 @@ def strength(operation: str, default: float, recipe: str) -> float:
 
 
 def _choice(label: str, field: str, common: Mapping[str, Any]) -> str:
-    entries, default = CHOICES[field], RunConfig.model_fields[field].default
+    (_, known), default = NAMED[field], RunConfig.model_fields[field].default
     # The names themselves are shown: the address and the command line speak of them too.
-    chosen = st.selectbox(label, list(entries), index=list(entries).index(default), **common)
-    if chosen in entries:
-        st.caption(f"{entries[chosen].title}. {entries[chosen].text}")
+    chosen = st.selectbox(label, list(known), index=list(known).index(default), **common)
+    if isinstance(known, Mapping) and chosen in known:
+        st.caption(f"{known[chosen].title}. {known[chosen].text}")
     return chosen
 
 
