@@ -179,7 +179,11 @@ def test_nothing_is_called_utils():
     assert paths == []
 
 
-CATCH_ALL = {("fer_core/files.py", "write_atomic"), ("fer_core/experiment.py", "_train_locked")}
+CATCH_ALL = {
+    ("fer_core/files.py", "write_atomic"),
+    ("fer_core/cli.py", "_train"),
+    ("fer_core/experiment.py", "_train_locked"),
+}
 """Handlers that clean up or write down what happened, whatever it was, and raise it again."""
 
 
