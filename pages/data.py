@@ -42,22 +42,29 @@ else:
     st.caption("In train all emotions are about equally frequent.")
 
 st.subheader("The faces", anchor=False)
-with st.container(horizontal=True, gap="small"):
-    split = st.segmented_control("Split", SPLITS, default="train", required=True, key="split", bind="query-params")
-    emotions = ["all", *store.classes]
-    emotion = st.segmented_control(
-        "Emotion", emotions, default="all", required=True, key="emotion", bind="query-params"
-    )
-rows = store.rows(split)
-if emotion != "all":
-    rows = rows[store.labels_N[rows] == store.classes.index(emotion)]
-st.caption(f"{len(rows):,} faces. Click one to see it large.")
-shown = page_of(rows, PER_PAGE, key="page")
-names = [store.classes[label] for label in store.labels_N[shown]]
-gallery, detail = st.columns([3.4, 1])
-with gallery.container(height=640, border=False):
-    picked = face_gallery(store.images_NHW[shown], names, key="faces", face_px=80)
-with detail:
-    place = picked or 0
-    st.image(store.images_NHW[shown[place]], width=220)
-    st.markdown(f"**{names[place]}**, {split}, row {shown[place]:,}")
+
+
+@st.fragment  # a filter, a page or a click draws the gallery anew, not the charts above it
+def browse() -> None:
+    with st.container(horizontal=True, gap="small"):
+        split = st.segmented_control("Split", SPLITS, default="train", required=True, key="split", bind="query-params")
+        emotions = ["all", *store.classes]
+        emotion = st.segmented_control(
+            "Emotion", emotions, default="all", required=True, key="emotion", bind="query-params"
+        )
+    rows = store.rows(split)
+    if emotion != "all":
+        rows = rows[store.labels_N[rows] == store.classes.index(emotion)]
+    st.caption(f"{len(rows):,} faces. Click one to see it large.")
+    shown = page_of(rows, PER_PAGE, key="page")
+    names = [store.classes[label] for label in store.labels_N[shown]]
+    gallery, detail = st.columns([3.4, 1])
+    with gallery.container(height=640, border=False):
+        picked = face_gallery(store.images_NHW[shown], names, key="faces", face_px=80)
+    with detail:
+        place = picked or 0
+        st.image(store.images_NHW[shown[place]], width=220)
+        st.markdown(f"**{names[place]}**, {split}, row {shown[place]:,}")
+
+
+browse()

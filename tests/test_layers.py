@@ -181,10 +181,11 @@ def test_nothing_is_called_utils():
 
 CATCH_ALL = {
     ("fer_core/files.py", "write_atomic"),
-    ("fer_core/cli.py", "_train"),
     ("fer_core/experiment.py", "_train_locked"),
 }
 """Handlers that clean up or write down what happened, whatever it was, and raise it again."""
+RAISED_LATER = {("fer_core/cli.py", "_train")}
+"""A handler that keeps the error until every run of the queue has had its turn (`test_launcher` holds that)."""
 
 
 def catch_alls(path: Path) -> list[tuple[str, bool]]:
@@ -210,5 +211,5 @@ def catch_alls(path: Path) -> list[tuple[str, bool]]:
 @pytest.mark.parametrize("path", [*FILES.values(), *PAGES], ids=lambda path: str(path.relative_to(REPO)))
 def test_nothing_is_caught_that_was_not_expected(path):
     for function, raises_again in catch_alls(path):
-        assert (path.relative_to(REPO).as_posix(), function) in CATCH_ALL
-        assert raises_again
+        place = (path.relative_to(REPO).as_posix(), function)
+        assert place in RAISED_LATER or (place in CATCH_ALL and raises_again)

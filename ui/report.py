@@ -59,6 +59,7 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
     )
 
 
+@st.fragment  # the toggle and a click draw the matrices anew, not the page
 def confusion_matrices(reports: Mapping[str, Report], split: str) -> None:
     """One run's matrix beside its table, or two matrices on one colour scale; a click on a cell leads to its faces."""
     st.subheader("Which emotion is taken for which", anchor=False)
