@@ -29,7 +29,7 @@ def test_every_page_has_its_paragraph(page):
 
 @pytest.mark.parametrize("folder", ["pages", "ui", "fer_core"])
 def test_every_module_stands_in_the_tree(folder):
-    names = [path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("__")]
+    names = [path.name for path in (ROOT / folder).rglob("*.py") if not path.name.startswith("__")]
     assert [name for name in names if name not in TREE] == []
 
 
