@@ -54,7 +54,7 @@ MODELS: dict[str, ModelEntry] = {
         "Small residual net",
         "Our own net for 48 x 48 grey faces: 0.9M parameters, minutes on two cores.",
         "after He et al. 2016, arXiv 1512.03385",
-        1200,
+        900,
     ),
     "resnet18": ModelEntry(
         "ResNet-18",
