@@ -68,9 +68,8 @@ def flip(images_BCHW: Tensor, probability: float, generator: Generator) -> Tenso
 def rotate(images_BCHW: Tensor, degrees: float, generator: Generator) -> Tensor:
     """Turn about the centre by an angle drawn evenly from -degrees..degrees."""
     angle = _signed(images_BCHW, generator) * math.radians(degrees)
-    aspect = (
-        images_BCHW.shape[2] / images_BCHW.shape[3]
-    )  # coordinates run from -1 to 1 on both sides, whatever their length
+    # Coordinates run from -1 to 1 on both sides, whatever their length.
+    aspect = images_BCHW.shape[2] / images_BCHW.shape[3]
     sine, cosine = angle.sin(), angle.cos()
     return _matrices(images_BCHW, m00=cosine, m01=-sine * aspect, m10=sine / aspect, m11=cosine)
 

@@ -4,7 +4,7 @@ Nothing here knows Streamlit. Vega-Lite charts are plain dicts: they are drawn a
 and a dict costs the server almost nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,20 +69,17 @@ def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
     return figure.update_layout(height=110 + 130 * len(reports), margin=_MARGIN, bargap=0.25, legend=_LEGEND)
 
 
-def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison | None) -> go.Figure:
-    """Accuracy of each run with its 95% interval; with two runs, a second panel shows B minus A."""
-    figure = make_subplots(
-        1, 2 if comparison else 1, subplot_titles=["accuracy", "B minus A"][: 2 if comparison else 1]
-    )
+def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison) -> go.Figure:
+    """Accuracy of both runs with its 95% interval, and beside it B minus A with its own."""
+    figure = make_subplots(1, 2, subplot_titles=["accuracy", "B minus A"])
     for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
         figure.add_trace(_dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}"), 1, 1)
     figure.update_xaxes(tickformat=".0%", row=1, col=1)
-    if comparison:
-        delta = _dot("B - A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
-        figure.add_trace(delta, 1, 2)
-        figure.add_vline(0, line_color=_GREY, line_dash="dot", row=1, col=2)
-        figure.update_xaxes(tickformat="+.1%", row=1, col=2)
-        figure.update_yaxes(showticklabels=False, row=1, col=2)
+    delta = _dot("B - A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
+    figure.add_trace(delta, 1, 2)
+    figure.add_vline(0, line_color=_GREY, line_dash="dot", row=1, col=2)
+    figure.update_xaxes(tickformat="+.1%", row=1, col=2)
+    figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_yaxes(range=[len(reports) - 0.6, -0.75])  # upside down, with room for the numbers above the dots
     return figure.update_layout(height=110 + 45 * len(reports), margin=_MARGIN, showlegend=False)
 
@@ -131,7 +128,7 @@ def confusion(
         as_share: numbers are shares of the row instead of counts. The colour always is: FER2013's rows differ 16-fold.
         top_share: share of the row that gets the full colour; give two matrices the same, and they can be compared.
     """
-    shares = matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
+    shares = _row_shares(matrix_KK)
     texts = [
         [f"{s:.0%}" if as_share else str(n) for s, n in zip(*pair, strict=True)]
         for pair in zip(shares, matrix_KK, strict=True)
@@ -144,6 +141,11 @@ def confusion(
     return _matrix(classes, np.minimum(shares / top_share, 1), texts, colors, tips, ink)
 
 
+def top_share(matrices: Iterable[NDArray[np.int64]]) -> float:
+    """The largest share of a row in any of these matrices: give it to each of them, and they have one colour scale."""
+    return max(float(_row_shares(matrix_KK).max()) for matrix_KK in matrices) or 1.0
+
+
 def confusion_difference(comparison: Comparison, classes: Sequence[str], *, ink: str) -> Spec:
     """B's counts minus A's: green where that is for the better, red where it is for the worse."""
     delta = comparison.confusion_delta_KK
@@ -154,6 +156,10 @@ def confusion_difference(comparison: Comparison, classes: Sequence[str], *, ink:
     colors = np.where(better, RIGHT_COLOR, WRONG_COLOR)
     tips = [[f"{n:+d} of {support[i, 0]} faces" for n in row] for i, row in enumerate(delta)]
     return _matrix(classes, strength, texts, colors, tips, ink)
+
+
+def _row_shares(matrix_KK: NDArray[np.int64]) -> NDArray[np.float64]:
+    return matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
 
 
 def _bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:

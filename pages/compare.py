@@ -26,12 +26,13 @@ with third:
 try:
     predictions = [run.predictions(split) for run in chosen]
     comparison = compare(*predictions) if len(predictions) == 2 else None
-    reports = [evaluate(one.logits_NK, one.labels_N, one.classes) for one in predictions]
+    if comparison:
+        reports = [comparison.a, comparison.b]
+    else:
+        reports = [evaluate(one.logits_NK, one.labels_N, one.classes) for one in predictions]
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
-if comparison:
-    reports = [comparison.a, comparison.b]
 labels = dict(zip([run.name for run in chosen], reports, strict=True))
 
 if comparison:

@@ -33,11 +33,12 @@ def _draw(was_active: bool) -> None:
         st.caption("No run yet. Press a button above; the curves appear here.")
         return
     statuses = {run.name: launcher.current_status(run) for run in shown}
-    for run in sorted(shown, key=lambda run: statuses[run.name].created):
+    shown.sort(key=lambda run: statuses[run.name].created)
+    for run in shown:
         _row(run, statuses[run.name])
-    _curves(sorted(shown, key=lambda run: statuses[run.name].created))
+    _curves(shown)
     if not active:
-        _next_step(shown, statuses)
+        _next_step([run for run in shown if statuses[run.name].state == "done"])
 
 
 def _row(run: Run, status: Status) -> None:
@@ -97,7 +98,6 @@ def _curves(runs: Sequence[Run]) -> None:
     run_curves(runs)
 
 
-def _next_step(shown: Sequence[Run], statuses: dict[str, Status]) -> None:
-    done = sorted((run for run in shown if statuses[run.name].state == "done"), key=lambda r: statuses[r.name].created)
+def _next_step(done: Sequence[Run]) -> None:
     if len(done) == 2 and st.button("Compare these two", type="primary", icon=":material/compare_arrows:"):
         st.switch_page("pages/compare.py", query_params={"a": done[0].name, "b": done[1].name})

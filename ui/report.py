@@ -66,7 +66,7 @@ def confusion_matrices(reports: Mapping[str, Report], split: str) -> None:
     unit = st.segmented_control(
         "Numbers", ["share of row", "faces"], default="share of row", required=True, key="cells", bind="query-params"
     )
-    top = max(_top_share(report) for report in reports.values())
+    top = charts.top_share(report.confusion_KK for report in reports.values())
     columns = st.columns(2)
     for column, letter, (name, report) in zip(columns, "AB", reports.items(), strict=False):
         with column:
@@ -111,11 +111,6 @@ def _clickable(spec: charts.Spec, key: str, where: Mapping[str, str]) -> None:
         query = {**where, "true": cell["true"], "predicted": cell["predicted"], "show": "all"}
         if st.button(label, key=f"{key}_faces", icon=":material/search:"):
             st.switch_page("pages/mistakes.py", query_params=query)
-
-
-def _top_share(report: Report) -> float:
-    matrix = report.confusion_KK
-    return float((matrix / matrix.sum(axis=1, keepdims=True).clip(1)).max()) or 1.0
 
 
 def _form(name: str, value: float, sign: str = "") -> str:

@@ -7,9 +7,9 @@ from fer_core.runs import Run, list_runs
 from ui.empty import empty_state
 
 
-def judged_runs(split: str | None = None) -> dict[str, Run]:
-    """Name -> run, of the runs that have predictions (on this split), newest first."""
-    return {run.name: run for run in list_runs() if _has(run, split)}
+def judged_runs() -> dict[str, Run]:
+    """Name -> run, of the runs that have predictions, newest first."""
+    return {run.name: run for run in list_runs() if _is_judged(run)}
 
 
 def runs_or_empty_state(what: str) -> dict[str, Run]:
@@ -43,8 +43,8 @@ def pick_split(runs: list[Run], *, key: str) -> str:
     return chosen if chosen in splits else splits[0]
 
 
-def _has(run: Run, split: str | None) -> bool:
+def _is_judged(run: Run) -> bool:
     try:
-        return split in run.splits() if split else bool(run.splits())
+        return bool(run.splits())
     except FerError:
         return False

@@ -38,10 +38,9 @@ def _open(data: str | None) -> FaceStore:
     return _open_cached(source.name, source.signature)
 
 
+# The signature is in the cache's key: a file that has changed is read again.
 @st.cache_resource(
     show_spinner="Opening the data. The first time it is read and kept; later times are instant.", max_entries=4
 )
-def _open_cached(
-    name: str, signature: str
-) -> FaceStore:  # the signature is in the cache's key: a changed file is reread
+def _open_cached(name: str, signature: str) -> FaceStore:
     return open_store(name)

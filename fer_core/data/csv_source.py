@@ -93,9 +93,8 @@ def _fast_pixels(rows: list[bytes]) -> NDArray[np.uint8]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # numpy's word for text that is no number; counted below
         try:
-            values = np.fromstring(
-                b" ".join(rows), dtype=np.int64, sep=" "
-            )  # numbers too large for it become its largest
+            # A number too large for int64 becomes its largest, and is refused below like any other above 255.
+            values = np.fromstring(b" ".join(rows), dtype=np.int64, sep=" ")
         except ValueError:
             raise _Irregular from None
     if len(values) != len(rows) * PIXELS or (len(values) and (values.min() < 0 or values.max() > 255)):
