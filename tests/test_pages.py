@@ -1,5 +1,8 @@
 """Every page as a script: with no runs, with runs, with hostile addresses. Clicks in a browser: `test_tour`."""
 
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +212,17 @@ def test_pressing_twice_does_not_train_the_same_twice(source, monkeypatch):
     at.button[0].click().run()
     assert "has the very same settings and is queued" in at.error[0].value
     assert len(list(runs_path().glob("small-*"))) == 2
+
+
+def test_a_process_that_does_not_hear_a_stop_can_be_ended(source):
+    run = create_run(RunConfig(data=str(source)).resolved(2), "hung")
+    run.claim(state="running")  # this process: it is alive, and its heartbeat stands still from now on
+    run.stop_file.touch()
+    assert "End at once" not in [button.label for button in open_page("train").button]
+    long_ago = time.time() - 60
+    os.utime(run.stop_file, (long_ago, long_ago))
+    run.write_status(replace(run.status(), heartbeat=long_ago))
+    assert "End at once" in [button.label for button in open_page("train").button]
 
 
 def test_an_augmentation_that_is_off_changes_nothing(source):

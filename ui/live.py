@@ -1,5 +1,6 @@
 """Trainings as they go: state, speed, time left, curves, Stop and Resume; refreshes itself while one is active."""
 
+import time
 from collections.abc import Sequence
 
 import streamlit as st
@@ -78,7 +79,7 @@ def _left_s(run: Run, history: Sequence[EpochRecord], status: Status) -> float:
 def _stop_button(run: Run, status: Status) -> None:
     if status.state != "stopping":
         _act("Stop", run, launcher.stop, ":material/stop:")
-    elif run.stop_file.exists() and status.heartbeat - run.stop_file.stat().st_mtime > _UNHEARD_S:
+    elif run.stop_file.exists() and time.time() - run.stop_file.stat().st_mtime > _UNHEARD_S:
         _act("End at once", run, launcher.terminate, ":material/dangerous:")
 
 
