@@ -23,7 +23,7 @@ class Balance:
     epoch_mix_K: Floats
     """Share of each class among the faces that an epoch shows; sums to 1."""
     loss_weights_K: Floats
-    """Factor on the loss of each class, mean 1 over the classes; all ones without weighting."""
+    """Factor on the loss of each class, mean 1 over the classes that occur; all ones without weighting."""
     resampled: bool
     """True: rows are drawn with replacement, by `epoch_mix_K`. False: each row comes once an epoch."""
 
@@ -39,9 +39,9 @@ class Balance:
         return share / share.sum()
 
     def visits_K(self, counts_K: ArrayLike) -> Floats:
-        """How often an epoch shows one face of each class, on average. Every class must have a face."""
+        """How often an epoch shows one face of each class, on average; 0 for a class without faces."""
         counts = np.asarray(counts_K, dtype=np.float64)
-        return self.epoch_mix_K * counts.sum() / counts
+        return self.epoch_mix_K * counts.sum() / np.maximum(counts, 1)
 
 
 Strategy = Callable[[Floats, RunConfig], Balance]
@@ -52,15 +52,17 @@ register = registrar(STRATEGIES)
 def plan_balance(counts_K: ArrayLike, config: RunConfig) -> Balance:
     """What `config`'s strategy does to classes with these many training faces.
 
-    Raises: ConfigError: a class has no training face, so that no probability or weight can be given to it.
+    Balancing is among the classes that occur: one without a face (CK+ has no neutral) is never drawn, and its weight
+    is 1. Raises: ConfigError: no class has a face.
     """
     counts = np.asarray(counts_K, dtype=np.float64)
-    if config.balance != "none" and counts.min(initial=1) < 1:
-        raise ConfigError(
-            f"--balance {config.balance}: a class has no training face (counts {counts.astype(int).tolist()}); "
-            "use --balance none, or data in which each emotion occurs."
-        )
-    return STRATEGIES[config.balance](counts, config)
+    there = counts > 0
+    if not there.any():
+        raise ConfigError(f"--balance {config.balance}: there is no training face to balance.")
+    balance = STRATEGIES[config.balance](counts[there], config)
+    mix, weights = np.zeros_like(counts), np.ones_like(counts)
+    mix[there], weights[there] = balance.epoch_mix_K, balance.loss_weights_K
+    return Balance(mix, weights, balance.resampled)
 
 
 @register("none")

@@ -107,6 +107,27 @@ WEIGHTINGS: dict[str, Entry] = {
     ),
 }
 
+LABELS: dict[str, Entry] = {
+    "fer": Entry("FER2013's label", "One label a face, as the challenge gave it; about a third of them is disputed."),
+    "majority": Entry("FER+ majority", "What more than half of ten taggers chose; other faces are left out."),
+    "probability": Entry("FER+ drawn", "One label is drawn from the taggers' top choices each time a face is shown."),
+    "crossentropy": Entry("FER+ shares", "The taggers' top choices, by their shares, are the target: a soft label."),
+    "multi": Entry("FER+ any of", "Every emotion that at least 30% of the taggers chose counts as right."),
+}
+"""Label modes of FER+. Source: Barsoum et al., ICMI 2016, arXiv 1608.01041."""
+
+FLAGS: dict[str, Entry] = {
+    "duplicate_of": Entry("copies", "A further copy of an earlier face, pixel for pixel."),
+    "leaks_into": Entry("leaks", "A training face whose very pixels also stand in public or private."),
+    "label_conflict": Entry("label conflicts", "The same pixels stand under different labels."),
+    "near_copy_of": Entry("near copies", "Nearly the same picture as another row: re-compressed, cropped or mirrored."),
+    "near_leaks_into": Entry("near leaks", "A training face of which a near copy stands in public or private."),
+    "constant": Entry("near-constant", "Hardly any contrast: there is nothing to see."),
+    "not_a_face": Entry("no face", "All ten taggers say that this is no face."),
+    "low_agreement": Entry("low agreement", "No emotion has half of the taggers' votes."),
+}
+"""What may be wrong with a row, found by `data.quality`."""
+
 OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry("SGD", "Stochastic gradient descent with Nesterov momentum 0.9."),
     "adamw": Entry("AdamW", "Adam with decoupled weight decay.", "Loshchilov & Hutter 2019, arXiv 1711.05101"),
@@ -138,6 +159,9 @@ FER2013_REFERENCES: tuple[Reference, ...] = (
     Reference("challenge winner 2013 71", 0.71),
 )
 """Accuracies that people quote for FER2013. The human figure is Goodfellow et al. 2013, arXiv 1307.0414."""
+
+FERPLUS_REFERENCES: tuple[Reference, ...] = (Reference("FER+ paper, VGG13 85.0", 0.8499),)
+"""Accuracy on FER+'s majority rows of `private`. Source: Barsoum et al. 2016, arXiv 1608.01041."""
 
 
 def check_name(kind: str, name: str, known: Iterable[str]) -> str:

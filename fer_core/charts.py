@@ -14,34 +14,13 @@ from plotly.subplots import make_subplots
 
 from fer_core.balance import Balance
 from fer_core.catalog import Reference
+from fer_core.chart_parts import GREY, MARGIN, Spec, bars, emotion_colors, matrix
 from fer_core.compare import Comparison
 from fer_core.evaluate import Report
-from fer_core.palette import EMOTION_COLORS, RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
+from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
 from fer_core.runs import EpochRecord
 
-Spec = dict[str, Any]
-"""A Vega-Lite chart, data included."""
-
-SELECTION = "cell"
-"""Name of the matrix's selection; its fields are `true` and `predicted`."""
-
 _RUN_CYCLE = (*RUN_COLORS.values(), "#8a5cc2", "#1f8f6b", "#c2487f", "#777075")
-_MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
-_GREY = "#9aa1ab"
-
-
-def label_histogram(counts: Mapping[str, Mapping[str, int]], *, as_share: bool) -> go.Figure:
-    """Bars of faces per emotion, one panel a split; the number stands at each bar's end."""
-    figure = make_subplots(1, len(counts), shared_yaxes=True, subplot_titles=list(counts), horizontal_spacing=0.04)
-    for column, by_emotion in enumerate(counts.values(), 1):
-        total = max(1, sum(by_emotion.values()))
-        values = [n / total if as_share else n for n in by_emotion.values()]
-        texts = [f"{n / total:.1%}" if as_share else f"{n:,}" for n in by_emotion.values()]
-        bars = _bars(list(by_emotion), values, texts, [EMOTION_COLORS.get(name, _GREY) for name in by_emotion])
-        figure.add_trace(bars, 1, column)
-        figure.update_xaxes(range=[0, max(values) * 1.25], showticklabels=False, row=1, col=column)
-    figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(height=270, margin=_MARGIN, showlegend=False, bargap=0.25)
 
 
 def class_mix(counts_K: ArrayLike, balance: Balance, classes: Sequence[str]) -> go.Figure:
@@ -51,11 +30,11 @@ def class_mix(counts_K: ArrayLike, balance: Balance, classes: Sequence[str]) -> 
     after = balance.loss_share_K if balance.weighted else balance.epoch_mix_K
     name = "weighs in the loss" if balance.weighted else "an epoch shows"
     figure = go.Figure()
-    figure.add_trace(_bars(classes, data_share, [f"{v:.1%}" for v in data_share], _GREY, "in the data"))
-    figure.add_trace(_bars(classes, after, [f"{v:.1%}" for v in after], RUN_COLORS["B"], name))
+    figure.add_trace(bars(classes, data_share, [f"{v:.1%}" for v in data_share], GREY, "in the data"))
+    figure.add_trace(bars(classes, after, [f"{v:.1%}" for v in after], RUN_COLORS["B"], name))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1.2 * max(*data_share, *after)], showticklabels=False)
-    return figure.update_layout(height=330, margin=_MARGIN, barmode="group", bargap=0.25, legend=_LEGEND)
+    return figure.update_layout(height=330, margin=MARGIN, barmode="group", bargap=0.25, legend=_LEGEND)
 
 
 def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
@@ -63,10 +42,10 @@ def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
     figure = go.Figure()
     for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
         values = [getattr(one, figure_name) for one in report.per_class.values()]
-        figure.add_trace(_bars(report.classes, values, [f"{v:.0%}" for v in values], color, run))
+        figure.add_trace(bars(report.classes, values, [f"{v:.0%}" for v in values], color, run))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", dtick=0.25)
-    return figure.update_layout(height=110 + 130 * len(reports), margin=_MARGIN, bargap=0.25, legend=_LEGEND)
+    return figure.update_layout(height=110 + 130 * len(reports), margin=MARGIN, bargap=0.25, legend=_LEGEND)
 
 
 def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison) -> go.Figure:
@@ -77,21 +56,20 @@ def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison) ->
     figure.update_xaxes(tickformat=".0%", row=1, col=1)
     delta = _dot("B - A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
     figure.add_trace(delta, 1, 2)
-    figure.add_vline(0, line_color=_GREY, line_dash="dot", row=1, col=2)
+    figure.add_vline(0, line_color=GREY, line_dash="dot", row=1, col=2)
     figure.update_xaxes(tickformat="+.1%", row=1, col=2)
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_yaxes(range=[len(reports) - 0.6, -0.75])  # upside down, with room for the numbers above the dots
-    return figure.update_layout(height=110 + 45 * len(reports), margin=_MARGIN, showlegend=False)
+    return figure.update_layout(height=110 + 45 * len(reports), margin=MARGIN, showlegend=False)
 
 
 def probabilities(shares_K: ArrayLike, classes: Sequence[str]) -> go.Figure:
     """The seven probabilities of one face."""
     values = np.asarray(shares_K, dtype=float)
-    colors = [EMOTION_COLORS.get(name, _GREY) for name in classes]
-    figure = go.Figure(_bars(classes, values, [f"{v:.0%}" for v in values], colors))
+    figure = go.Figure(bars(classes, values, [f"{v:.0%}" for v in values], emotion_colors(classes)))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1.15], showticklabels=False)
-    return figure.update_layout(height=240, margin=_MARGIN | {"t": 5}, showlegend=False, bargap=0.25)
+    return figure.update_layout(height=240, margin=MARGIN | {"t": 5}, showlegend=False, bargap=0.25)
 
 
 def curves(
@@ -138,7 +116,7 @@ def confusion(
         [f"{n} of {row.sum()} ({s:.1%})" for s, n in zip(pair, row, strict=True)]
         for pair, row in zip(shares, matrix_KK, strict=True)
     ]
-    return _matrix(classes, np.minimum(shares / top_share, 1), texts, colors, tips, ink)
+    return matrix(classes, classes, np.minimum(shares / top_share, 1), texts, colors, tips, ink=ink)
 
 
 def top_share(matrices: Iterable[NDArray[np.int64]]) -> float:
@@ -155,18 +133,11 @@ def confusion_difference(comparison: Comparison, classes: Sequence[str], *, ink:
     texts = [[f"{n:+d}" if n else "0" for n in row] for row in delta]
     colors = np.where(better, RIGHT_COLOR, WRONG_COLOR)
     tips = [[f"{n:+d} of {support[i, 0]} faces" for n in row] for i, row in enumerate(delta)]
-    return _matrix(classes, strength, texts, colors, tips, ink)
+    return matrix(classes, classes, strength, texts, colors, tips, ink=ink)
 
 
 def _row_shares(matrix_KK: NDArray[np.int64]) -> NDArray[np.float64]:
     return matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
-
-
-def _bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:
-    return go.Bar(
-        y=list(names), x=list(values), text=list(texts), textposition="outside", cliponaxis=False, orientation="h",
-        marker_color=color, name=label, hovertemplate="%{y}: %{text}<extra></extra>",
-    )  # fmt: skip
 
 
 _LEGEND = {"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
@@ -212,47 +183,11 @@ def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) ->
 
 def _reference_layers(references: Sequence[Reference]) -> list[Spec]:
     y = {"field": "value", "type": "quantitative"}
-    rule = {"mark": {"type": "rule", "strokeDash": [2, 4], "color": _GREY}, "encoding": {"y": y}}
+    rule = {"mark": {"type": "rule", "strokeDash": [2, 4], "color": GREY}, "encoding": {"y": y}}
     layers = [{"data": {"values": [{"value": one.accuracy} for one in references]}, **rule}]
     for below in (False, True):
         rows = [{"title": one.title, "value": one.accuracy} for one in references if one.below is below]
-        mark = {"type": "text", "align": "right", "dy": 7 if below else -6, "fontSize": 10, "color": _GREY}
+        mark = {"type": "text", "align": "right", "dy": 7 if below else -6, "fontSize": 10, "color": GREY}
         place = {"y": y, "x": {"value": {"expr": "width"}}, "text": {"field": "title"}}
         layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
     return layers
-
-
-def _matrix(classes: Sequence[str], strength_KK: Any, texts: Any, colors: Any, tips: Any, ink: str) -> Spec:
-    rows = [
-        {
-            "true": true, "predicted": predicted, "text": texts[i][j], "strength": round(float(strength_KK[i, j]), 3),
-            "color": str(colors[i, j]), "faces": tips[i][j],
-        }
-        for i, true in enumerate(classes)
-        for j, predicted in enumerate(classes)
-    ]  # fmt: skip
-    axis = {"labelAngle": 0, "domain": False, "ticks": False, "labelLimit": 70}
-    place = {
-        "x": {
-            "field": "predicted", "type": "nominal", "sort": list(classes), "title": "predicted",
-            "axis": axis | {"orient": "top", "labelAngle": -90, "labelOverlap": False},
-        },
-        "y": {"field": "true", "type": "nominal", "sort": list(classes), "title": "true", "axis": axis},
-        "tooltip": [{"field": "true"}, {"field": "predicted"}, {"field": "faces"}],
-    }  # fmt: skip
-    selected = {"condition": {"param": SELECTION, "empty": False, "value": 3}, "value": 0}
-    cells = {
-        "params": [{"name": SELECTION, "select": {"type": "point", "fields": ["true", "predicted"], "toggle": False}}],
-        "mark": {"type": "rect", "cursor": "pointer", "cornerRadius": 3, "stroke": ink},
-        "encoding": {
-            "color": {"field": "color", "type": "nominal", "scale": None},
-            "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
-            "strokeWidth": selected,
-        },
-    }
-    strong = {"condition": {"test": "datum.strength > 0.45", "value": "white"}, "value": ink}
-    numbers = {
-        "mark": {"type": "text", "cursor": "pointer", "fontSize": 12},
-        "encoding": {"text": {"field": "text"}, "color": strong},
-    }
-    return {"height": 380, "data": {"values": rows}, "encoding": place, "layer": [cells, numbers]}

@@ -8,23 +8,35 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict, SettingsError
 
 from fer_core import console, launcher
-from fer_core.catalog import check_name
+from fer_core.catalog import LABELS, check_name
 from fer_core.compare import compare
 from fer_core.config import RunConfig, flag, one_line
-from fer_core.data import open_store, resolve_config
+from fer_core.data import FaceStore, open_store, quality, resolve_config
+from fer_core.data.download import FERPLUS_URL, Downloaded, download, download_ferplus
+from fer_core.data.export import LAYOUTS, export
+from fer_core.data.labelling import labelled
+from fer_core.data.source import DEFAULT_FOLDER
 from fer_core.errors import ConfigError, FerError
-from fer_core.evaluate import evaluate
 from fer_core.labels import SPLITS
+from fer_core.predictions import report_on
 from fer_core.runs import Run, create_run, damaged_runs, find_run, free_name, list_runs
 
+
+def _of_config(field: str) -> Any:
+    """A flag that means what it means for a training."""
+    info = RunConfig.model_fields[field]
+    return Field(info.default, description=info.description)
+
+
 Split = Field("private", description="The split to judge: public or private.")
-DataSource = Field(None, description=RunConfig.model_fields["data"].description)
+DataSource = _of_config("data")
 Json = Field(False, alias="json", description="Print JSON, numbers unrounded.")
 
 
@@ -32,28 +44,108 @@ class _Command(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-class DataInfo(_Command):
-    """Count the faces of a source by split and emotion."""
+class _SourceCommand(_Command):
+    """A command that opens a source: which one, with whose votes."""
 
     data: str | None = DataSource
+    ferplus: str | None = _of_config("ferplus")
+    rescan: bool = Field(False, description="Read the source again, even where its size and time are as before.")
+
+    def open(self) -> FaceStore:
+        with console.progress("reading") as progress:
+            return open_store(self.data, progress, ferplus=self.ferplus, rescan=self.rescan)
+
+
+class DataInfo(_SourceCommand):
+    """Count the faces of a source by split and emotion, under a label mode."""
+
+    labels: str = _of_config("labels")
+    contempt: bool = _of_config("contempt")
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
-        with console.progress("reading") as progress:
-            store = open_store(self.data, progress)
+        check_name("label mode", self.labels, LABELS)
+        store = self.open()
+        view = labelled(store, self.labels, contempt=self.contempt)
         info = {
-            "n": len(store),
-            "splits": store.counts(),
-            "fingerprint": store.fingerprint,
+            "n": len(view),
+            "splits": view.counts(),
+            "fingerprint": view.fingerprint,
             "source": store.source,
+            "labels": self.labels,
+            "left_out": len(store) - len(view),
+            "ferplus": store.votes_NV is not None,
+            "notes": list(store.notes),
         }
-        _print(info, self.as_json, lambda: console.data_info(info, store.notes))
+        _print(info, self.as_json, lambda: console.data_info(info))
+
+
+class DataCheck(_SourceCommand):
+    """Look for what is wrong with a source: copies, leaks between splits, near copies, label conflicts, no faces."""
+
+    near: bool = Field(True, description="Look for near copies too; a minute at most for FER2013, then kept.")
+    as_json: bool = Json
+
+    def cli_cmd(self) -> None:
+        store = self.open()
+        with console.progress("comparing faces") as progress:
+            near = quality.near_copies(store, progress) if self.near else quality.cached_near_copies(store)
+        values = quality.summary(store, near)
+        agreement = None if store.votes_NV is None else quality.ferplus_agreement(store)
+        values["ferplus"] = None if agreement is None else agreement.to_json()
+        _print(values, self.as_json, lambda: console.quality(store.source, values))
+
+
+class DataExport(_SourceCommand):
+    """Write a source in another layout."""
+
+    layout: str = Field(description=f"{', '.join(LAYOUTS)}.")
+    out: Path = Field(description="Folder to write; it must not be there yet, or be empty.")
+
+    def cli_cmd(self) -> None:
+        check_name("layout", self.layout, LAYOUTS)
+        store = self.open()
+        with console.progress("writing") as progress:
+            written = export(store, self.layout, self.out, progress)
+        _say(written.notes)
+        print(written.path)
+
+
+class DataDownload(_Command):
+    """Fetch FER2013 and FER+'s votes, and check that they are what they should be."""
+
+    to: Path = Field(DEFAULT_FOLDER, description="Folder to put them into.")
+    what: Literal["all", "faces", "votes"] = Field("all", description="The faces, FER+'s votes, or both.")
+    layout: Literal["csv", "folder"] = Field("csv", description="Which of Kaggle's copies: the CSV, or image folders.")
+    url: str | None = Field(None, description="Fetch this CSV or archive instead of Kaggle's copy.")
+    ferplus_url: str = Field(FERPLUS_URL, description="Where FER+'s fer2013new.csv is.")
+
+    def cli_cmd(self) -> None:
+        with console.progress("fetching") as progress:
+            if self.what == "votes":
+                found = Downloaded([download_ferplus(self.to, url=self.ferplus_url, progress=progress)])
+            else:
+                votes = self.what == "all"
+                found = download(
+                    self.to,
+                    layout=self.layout,
+                    url=self.url,
+                    ferplus_url=self.ferplus_url,
+                    with_ferplus=votes,
+                    progress=progress,
+                )
+        _say(found.notes)
+        for path in found.paths:
+            print(path)
 
 
 class Data(_Command):
-    """Look at a data source."""
+    """Fetch a data source, look at it, check it, write it in another layout."""
 
     info: CliSubCommand[DataInfo]
+    check: CliSubCommand[DataCheck]
+    download: CliSubCommand[DataDownload]
+    export: CliSubCommand[DataExport]
 
     def cli_cmd(self) -> None:
         CliApp.run_subcommand(self, cli_exit_on_error=False)
@@ -97,7 +189,7 @@ class Evaluate(_Command):
     def cli_cmd(self) -> None:
         run = find_run(self.run)
         predictions = run.predictions(_judged_split(self.split))
-        report = evaluate(predictions.logits_NK, predictions.labels_N, predictions.classes)
+        report = report_on(predictions)
         values = {"run": run.name, "split": self.split, **report.to_json()}
         _print(values, self.as_json, lambda: console.report(values))
 
@@ -194,7 +286,7 @@ def _train(runs: list[Run], queue: bool) -> None:
 def _check(config: RunConfig) -> None:
     """Refuse what cannot be trained before there is a run: damaged data, an empty split, a device that is not there."""
     with console.progress("reading") as progress:
-        store = open_store(config.data, progress)
+        store = open_store(config.data, progress, ferplus=config.ferplus)
     from fer_core.experiment import check_trainable  # torch comes with it, and takes two seconds
 
     check_trainable(config, store)
@@ -260,6 +352,11 @@ def _print(value: Any, as_json: bool, show: Callable[[], None]) -> None:
         show()
 
 
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def _fail(line: str) -> int:
     print(f"error: {line}", file=sys.stderr)
     return 2
@@ -277,6 +374,9 @@ def _usage_line(message: str, words: Sequence[str]) -> str:
 
 _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("data", "info"): DataInfo,
+    ("data", "check"): DataCheck,
+    ("data", "download"): DataDownload,
+    ("data", "export"): DataExport,
     ("data",): Data,
     ("train",): Train,
     ("evaluate",): Evaluate,

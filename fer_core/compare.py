@@ -75,8 +75,8 @@ def compare(a: SplitPredictions, b: SplitPredictions) -> Comparison:
     hits_b = b.logits_NK[rows_b].argmax(axis=1) == labels
     fixed, broken = int((hits_b & ~hits_a).sum()), int((hits_a & ~hits_b).sum())
     return Comparison(
-        a=evaluate(a.logits_NK[rows_a], labels, a.classes),
-        b=evaluate(b.logits_NK[rows_b], labels, b.classes),
+        a=evaluate(a.logits_NK[rows_a], labels, a.classes, _at(a.in_train_N, rows_a)),
+        b=evaluate(b.logits_NK[rows_b], labels, b.classes, _at(b.in_train_N, rows_b)),
         n_a=len(a.labels_N),
         n_b=len(b.labels_N),
         fixed=fixed,
@@ -84,6 +84,10 @@ def compare(a: SplitPredictions, b: SplitPredictions) -> Comparison:
         accuracy_delta_ci95=paired_difference_interval(fixed, broken, len(labels)),
         mcnemar_p=mcnemar_exact(fixed, broken),
     )
+
+
+def _at(in_train_N: NDArray[np.bool_] | None, rows_M: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    return None if in_train_N is None else in_train_N[rows_M]
 
 
 def shared_rows(a: SplitPredictions, b: SplitPredictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,6 +16,7 @@ FORMAT = 1
 """Format number of `config.json`."""
 
 NAMED: dict[str, tuple[str, Any]] = {
+    "labels": ("label mode", catalog.LABELS),
     "model": ("model", catalog.MODELS),
     "augment": ("augmentation recipe", catalog.AUGMENT_RECIPES),
     "balance": ("balancing strategy", catalog.BALANCING),
@@ -41,6 +42,20 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str | None = Field(None, description="A path, or 'sample'. Left out: $FER_DATA, else data/, else the sample.")
+    ferplus: str | None = Field(
+        None, description="FER+'s fer2013new.csv. Left out: the one beside the data, where there is one."
+    )
+    labels: str = Field("fer", description=f"What a face's label is: {', '.join(catalog.LABELS)} (all but fer: FER+).")
+    contempt: bool = Field(True, description="FER+ labels with its eighth emotion, as in its paper; else seven.")
+    leave_out: tuple[str, ...] = Field(
+        (), description=f"Flags, comma-separated, whose training faces are left out: {', '.join(catalog.FLAGS)}."
+    )
+    min_vote_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Training faces on whose top emotion a smaller share of taggers agrees are left out.",
+    )
     model: str = Field("small", description=f"The net: {', '.join(catalog.MODELS)}.")
     augment: str = Field("standard", description=f"Augmentation recipe: {', '.join(catalog.AUGMENT_RECIPES)}.")
     augment_flip: float | None = _strength("flip")
@@ -85,6 +100,12 @@ class RunConfig(BaseModel):
     def _known(cls, name: str, info: Any) -> str:
         kind, known = NAMED[info.field_name]
         return catalog.check_name(kind, name, known)
+
+    @field_validator("leave_out")
+    @classmethod
+    def _known_flags(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        found = {catalog.check_name("flag", name, catalog.FLAGS) for name in names}
+        return tuple(name for name in catalog.FLAGS if name in found)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -133,13 +154,19 @@ class RunConfig(BaseModel):
 
     def command(self) -> list[str]:
         """The arguments that train this configuration: `python -m fer_core train --balance sampler ...`."""
-        flags = [part for name, value in self.differences().items() for part in (flag(name), str(value))]
-        return ["python", "-m", "fer_core", "train", *flags]
+        flags = [_words(name, value) for name, value in self.differences().items()]
+        return ["python", "-m", "fer_core", "train", *(word for words in flags for word in words)]
 
 
 def flag(field: str) -> str:
     """The command-line flag of a field: `balance_alpha` -> `--balance-alpha`."""
     return "--" + field.replace("_", "-")
+
+
+def _words(field: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [flag(field) if value else flag(f"no_{field}")]
+    return [flag(field), ",".join(value) if isinstance(value, tuple) else str(value)]
 
 
 def is_whole(field: str) -> bool:

@@ -52,15 +52,38 @@ class TrainingLog:
 _BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
-def data_info(info: Mapping[str, Any], notes: Sequence[str]) -> None:
+def data_info(info: Mapping[str, Any]) -> None:
     splits = info["splits"]
     print(f"{info['source']}: {info['n']} faces, fingerprint {info['fingerprint']}")
+    if info["labels"] != "fer":
+        print(f"labels: {info['labels']}, which leaves out {info['left_out']} faces")
     print(_row("", *splits))
     for emotion in next(iter(splits.values())):
         print(_row(emotion, *(splits[split][emotion] for split in splits)))
     print(_row("all", *(sum(counts.values()) for counts in splits.values())))
-    for note in notes:
+    for note in info["notes"]:
         print(f"note: {note}")
+
+
+def quality(source: str, values: Mapping[str, Any]) -> None:
+    """What `data check` found, a line each, and where FER2013's label and FER+'s majority part ways."""
+    in_train, near, votes = values["rows_in_train"], values["near"], values["ferplus"]
+    print(f"{source}: {values['n']} faces, {values['unique']} different pictures")
+    print(f"exact copies: {values['redundant']} further rows in {values['duplicate_groups']} groups")
+    print(f"  also in train: {in_train['public']} of public, {in_train['private']} of private")
+    print(f"  in public and in private: {values['images_in_public_and_private']}")
+    print(f"  under different labels: {values['conflicting_groups']} groups")
+    if near:
+        rows = near["rows_in_train"]
+        print(f"near copies: {near['pairs']} pairs of {near['rows']} faces, {near['mirrored']} of them mirrored")
+        print(f"  near a face in train: {rows['public']} of public, {rows['private']} of private")
+    print(f"near-constant pictures: {values['constant']}")
+    if votes:
+        print(f"no face, say all taggers: {values['not_a_face']}")
+        print(f"less than half of the taggers agree: {values['low_agreement']}")
+        print(f"label and FER+ majority agree on {votes['agree']:.1%} of {votes['n']} faces")
+        print("rows FER2013's label, columns FER+'s majority:")
+        _matrix(votes["columns"], votes["matrix"], "d", votes["rows"])
 
 
 def report(values: Mapping[str, Any]) -> None:
@@ -68,6 +91,12 @@ def report(values: Mapping[str, Any]) -> None:
     low, high = values["accuracy_ci95"]
     print(f"{values['run']} on {values['split']}, {values['n']} faces")
     print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
+    if dedup := values["dedup"]:
+        left = values["n"] - dedup["n"]
+        print(
+            f"without the {left} faces that also stand in train: accuracy {dedup['accuracy']:.2%}, "
+            f"macro-F1 {dedup['macro_f1']:.3f}"
+        )
     print(
         f"macro-F1 {values['macro_f1']:.3f}  balanced accuracy {values['balanced_accuracy']:.2%}  "
         f"log loss {values['log_loss']:.3f}  calibration error {values['ece']:.3f}"
@@ -107,9 +136,11 @@ def run_table(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"{row['name']:{width}}{_cells(row['state'], done, *figures)}")
 
 
-def _matrix(classes: Sequence[str], rows: Sequence[Sequence[int]], form: str) -> None:
+def _matrix(
+    classes: Sequence[str], rows: Sequence[Sequence[int]], form: str, names: Sequence[str] | None = None
+) -> None:
     print(_row("", *classes))
-    for name, row in zip(classes, rows, strict=True):
+    for name, row in zip(names or classes, rows, strict=True):
         print(_row(name, *(format(cell, form) for cell in row)))
 
 

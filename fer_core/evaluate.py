@@ -4,7 +4,7 @@ Shapes: N faces, K classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,15 @@ class ClassReport:
 
 
 @dataclass(frozen=True)
+class Dedup:
+    """The figures without the faces whose very pixels also stand in the training split."""
+
+    n: int
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True)
 class Report:
     """A run's figures on one split. Shares lie in 0..1; a class without predictions has precision 0, as in sklearn."""
 
@@ -51,18 +60,27 @@ class Report:
     per_class: dict[str, ClassReport]
     confusion_KK: NDArray[np.int64]
     """Counts, rows true, columns predicted."""
+    dedup: Dedup | None = None
+    """None where it is not known which faces also stand in train, or where all of them do."""
 
     def to_json(self) -> dict[str, Any]:
         """The figures under the names that `evaluate --json` promises; unrounded."""
         names = ("n", "classes", "accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "ece")
         values = {name: getattr(self, name) for name in names}
         per_class = {name: vars(one) for name, one in self.per_class.items()}
-        return {**values, "per_class": per_class, "confusion": self.confusion_KK.tolist()}
+        dedup = None if self.dedup is None else vars(self.dedup)
+        return {**values, "dedup": dedup, "per_class": per_class, "confusion": self.confusion_KK.tolist()}
 
 
-def evaluate(logits_NK: NDArray[np.floating], labels_N: NDArray[np.int64], classes: Sequence[str]) -> Report:
+def evaluate(
+    logits_NK: NDArray[np.floating],
+    labels_N: NDArray[np.int64],
+    classes: Sequence[str],
+    in_train_N: NDArray[np.bool_] | None = None,
+) -> Report:
     """Judge predictions. The predicted class is the one with the highest logit, the first of equals.
 
+    Args: in_train_N: faces that also stand in train; given, the report has its figures without them as well.
     Raises: RunError: no faces, or logits that are not finite.
     """
     if not len(labels_N):
@@ -74,18 +92,18 @@ def evaluate(logits_NK: NDArray[np.floating], labels_N: NDArray[np.int64], class
     per_class = _per_class(confusion, classes)
     probabilities = softmax(logits_NK)
     correct, n = int(np.trace(confusion)), len(labels_N)
-    seen = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     return Report(
         classes=tuple(classes),
         n=n,
         accuracy=correct / n,
         accuracy_ci95=wilson_interval(correct, n),
-        macro_f1=float(np.mean([one.f1 for one, occurs in zip(per_class.values(), seen, strict=True) if occurs])),
+        macro_f1=_macro_f1(confusion, per_class),
         balanced_accuracy=float(np.mean([one.recall for one in per_class.values() if one.support])),
         log_loss=log_loss(logits_NK, labels_N),
         ece=expected_calibration_error(probabilities, labels_N),
         per_class=per_class,
         confusion_KK=confusion,
+        dedup=_dedup(predicted_N, labels_N, classes, in_train_N),
     )
 
 
@@ -126,6 +144,24 @@ def wilson_interval(successes: int, n: int) -> Interval:
     half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
     scale = 1 + Z95**2 / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def _dedup(
+    predicted_N: NDArray[np.integer],
+    labels_N: NDArray[np.int64],
+    classes: Sequence[str],
+    in_train_N: NDArray[np.bool_] | None,
+) -> Dedup | None:
+    if in_train_N is None or in_train_N.all():
+        return None
+    confusion = confusion_matrix(labels_N[~in_train_N], predicted_N[~in_train_N], len(classes))
+    n = int(confusion.sum())
+    return Dedup(n, int(np.trace(confusion)) / n, _macro_f1(confusion, _per_class(confusion, classes)))
+
+
+def _macro_f1(confusion_KK: NDArray[np.int64], per_class: Mapping[str, ClassReport]) -> float:
+    seen = confusion_KK.sum(axis=0) + confusion_KK.sum(axis=1) > 0
+    return float(np.mean([one.f1 for one, occurs in zip(per_class.values(), seen, strict=True) if occurs]))
 
 
 def _per_class(confusion_KK: NDArray[np.int64], classes: Sequence[str]) -> dict[str, ClassReport]:

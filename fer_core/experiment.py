@@ -6,6 +6,7 @@ chose; a stopped run does not read it.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor
 from fer_core.balance import plan_balance
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, open_store, resolve_config
+from fer_core.data.labelling import judged_by
+from fer_core.data.views import judged_view, training_view
 from fer_core.environment import describe_environment
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.labels import SPLITS
@@ -50,12 +53,33 @@ def train_run(run: Run, *, on_epoch: OnEpoch = lambda record: None, on_step: OnS
         raise RunError(f"run {run.name!r} is being trained by another process.") from None
 
 
+@dataclass(frozen=True)
+class _Faces:
+    """What a run works on: the open store, its view for training, and its view for judging."""
+
+    store: FaceStore
+    train: FaceStore
+    judged: FaceStore
+
+    def view(self, split: str) -> FaceStore:
+        return self.train if split == "train" else self.judged
+
+
 def check_trainable(config: RunConfig, store: FaceStore) -> None:
     """Whether this configuration can be trained on this store, on this machine. Raises: FerError: it cannot."""
+    _check(config, _faces(config, store))
+
+
+def _faces(config: RunConfig, store: FaceStore) -> _Faces:
+    return _Faces(store, training_view(store, config), judged_view(store, config))
+
+
+def _check(config: RunConfig, faces: _Faces) -> None:
     for split in SPLITS:
-        if not len(store.rows(split)):
-            raise DataError(f"{store.source}: no faces in split {split!r}; training needs train, public and private.")
-    plan_balance(store.counts_SK[SPLITS.index("train")], config)
+        if not len(faces.view(split).rows(split)):
+            source = faces.store.source
+            raise DataError(f"{source}: no faces in split {split!r}; training needs train, public and private.")
+    plan_balance(faces.train.counts_SK[SPLITS.index("train")], config)
     choose_placement(config.device, config.precision)
 
 
@@ -83,15 +107,15 @@ def _train_locked(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
 
 def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     config = resolve_config(run.config())
-    store = open_store(config.data)
-    check_trainable(config, store)
+    faces = _faces(config, open_store(config.data, ferplus=config.ferplus))
+    _check(config, faces)
     placement = choose_placement(config.device, config.precision)
-    splits = _split_tensors(store, placement)
-    trainer = _make_trainer(store, splits["train"], config, placement)
-    history = _resume(run, trainer, store)
-    run.write_environment(_environment(store, trainer))
+    splits = _split_tensors(faces, placement)
+    trainer = _make_trainer(faces.train, splits["train"], config, placement)
+    history = _resume(run, trainer, faces.train)
+    run.write_environment(_environment(faces, config, trainer))
     watch = _Watch(run, trainer, on_step)
-    for record in trainer.epochs(splits["public"], store.classes, watch):
+    for record in trainer.epochs(splits["public"], faces.judged.classes, watch):
         history.append(record)
         if trainer.improved:
             save_weights(run.best, trainer.evaluated_model, record.epoch)
@@ -105,7 +129,7 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     if history:
         run.update_status(message="judging the best epoch")
         judged = ("public",) if trainer.stopped else ("public", "private")
-        run.write_predictions(_predict(run, trainer.evaluated_model, store, {s: splits[s] for s in judged}))
+        run.write_predictions(_predict(run, trainer.evaluated_model, faces, {s: splits[s] for s in judged}))
     run.stop_file.unlink(missing_ok=True)
     if trainer.stopped:
         run.update_status(state="stopped", message="")
@@ -133,14 +157,15 @@ class _Watch:
         self.written = time.monotonic()
 
 
-def _split_tensors(store: FaceStore, placement: Placement) -> dict[str, FaceTensors]:
-    splits = {}
-    for split in SPLITS:
-        rows = store.rows(split)
-        images = torch.from_numpy(np.ascontiguousarray(store.images_NHW[rows]))
-        labels = torch.from_numpy(np.ascontiguousarray(store.labels_N[rows]))
-        splits[split] = FaceTensors(images.to(placement.device), labels.to(placement.device))
-    return splits
+def _split_tensors(faces: _Faces, placement: Placement) -> dict[str, FaceTensors]:
+    return {split: _tensors(faces.view(split), split, placement.device) for split in SPLITS}
+
+
+def _tensors(view: FaceStore, split: str, device: torch.device) -> FaceTensors:
+    rows = view.rows(split)
+    columns = (view.images_NHW, view.labels_N, view.targets_NK)
+    parts = (None if one is None else torch.from_numpy(np.ascontiguousarray(one[rows])).to(device) for one in columns)
+    return FaceTensors(*parts)  # type: ignore[arg-type]  # only the targets can be None
 
 
 def _make_trainer(store: FaceStore, train: FaceTensors, config: RunConfig, placement: Placement) -> Trainer:
@@ -176,15 +201,17 @@ def _resume(run: Run, trainer: Trainer, store: FaceStore) -> list[EpochRecord]:
     return run.history()[: trainer.epochs_done]
 
 
-def _environment(store: FaceStore, trainer: Trainer) -> dict[str, Any]:
+def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str, Any]:
+    store = faces.store
     data = {
         "source": store.source,
         "kind": store.kind,
-        "fingerprint": store.fingerprint,
-        "counts": store.counts(),
-        "classes": list(store.classes),
+        "fingerprint": faces.train.fingerprint,
+        "counts": {split: faces.view(split).counts()[split] for split in SPLITS},
+        "classes": list(faces.train.classes),
         "notes": list(store.notes),
         "is_fer2013": store.is_fer2013,
+        "judged_by": judged_by(config.labels),
     }
     return {
         **describe_environment(),
@@ -196,20 +223,23 @@ def _environment(store: FaceStore, trainer: Trainer) -> dict[str, Any]:
 
 
 def _predict(
-    run: Run, model: torch.nn.Module, store: FaceStore, splits: dict[str, FaceTensors]
+    run: Run, model: torch.nn.Module, faces: _Faces, splits: dict[str, FaceTensors]
 ) -> dict[str, SplitPredictions]:
     """The answers of the weights that `public` chose; `model` lends its structure and its device."""
     load_weights(run.best, model)
-    return {split: _predict_split(model, store, split, faces) for split, faces in splits.items()}
+    return {split: _predict_split(model, faces, split, tensors) for split, tensors in splits.items()}
 
 
-def _predict_split(model: torch.nn.Module, store: FaceStore, split: str, faces: FaceTensors) -> SplitPredictions:
-    rows = store.rows(split)
+def _predict_split(model: torch.nn.Module, faces: _Faces, split: str, tensors: FaceTensors) -> SplitPredictions:
+    view = faces.judged
+    rows = view.rows(split)
     return SplitPredictions(
         rows_N=rows,
-        hashes_N=store.hashes_N[rows],
-        labels_N=store.labels_N[rows],
-        logits_NK=predict_logits(model, faces.images_NHW).cpu().numpy(),
-        classes=store.classes,
-        fingerprint=store.fingerprint,
+        hashes_N=view.hashes_N[rows],
+        labels_N=view.labels_N[rows],
+        logits_NK=predict_logits(model, tensors.images_NHW).cpu().numpy(),
+        classes=view.classes,
+        fingerprint=view.fingerprint,
+        # Against all of `train`, also what this run left out: the figure without copies has the same n in each run.
+        in_train_N=np.isin(view.hashes_N[rows], faces.store.hashes_N[faces.store.rows("train")]),
     )

@@ -1,9 +1,8 @@
 """Files that are either whole or not there: written beside their place, then renamed."""
 
 import json
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,9 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     A crash, a full disk or an error in `write` leaves the old file as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             write(file)
         temporary.replace(path)
     except BaseException:
@@ -40,7 +38,8 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     Two processes may race: the first rename wins and the other's folder is dropped, since both hold the same content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = _beside(path)
+    temporary.mkdir()
     try:
         yield temporary
         try:
@@ -50,3 +49,8 @@ def folder_atomic(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name that nobody has. Not `tempfile`'s: what it makes, only its owner may ever read."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -12,6 +12,16 @@ SPLITS: tuple[str, ...] = ("train", "public", "private")
 USAGE_TO_SPLIT: dict[str, str] = {"Training": "train", "PublicTest": "public", "PrivateTest": "private"}
 """The challenge's own names for the splits (column `Usage`, and file-name prefixes of folder copies)."""
 
+CONTEMPT = "contempt"
+"""The eighth emotion, which only FER+ has."""
+
+ALIASES: dict[str, str] = {
+    **{name: name for name in EMOTIONS},
+    "anger": "angry", "disgusted": "disgust", "afraid": "fear", "fearful": "fear", "scared": "fear",
+    "happiness": "happy", "joy": "happy", "sadness": "sad", "surprised": "surprise", "calm": "neutral",
+}  # fmt: skip
+"""What other data sets and people call the emotions, in lower case, to FER2013's names."""
+
 FERPLUS_COLUMNS: tuple[str, ...] = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip

@@ -5,17 +5,17 @@ and the dark theme. The emotions were searched for the largest smallest distance
 normal, protan, deutan and tritan vision (Machado et al. 2009): OKLab distance at least 0.068 (0.02 is just visible).
 """
 
-from fer_core.labels import EMOTIONS
+from fer_core.labels import CONTEMPT, EMOTIONS
 
 EMOTION_COLORS: dict[str, str] = dict(
     zip(
-        EMOTIONS,
-        # angry red, disgust olive, fear violet, happy amber, sad blue, surprise teal, neutral grey
-        ("#dc1948", "#426f0b", "#937bed", "#c58728", "#1b6dac", "#4d9ea6", "#777075"),
+        (*EMOTIONS, CONTEMPT),
+        # angry red, disgust olive, fear violet, happy amber, sad blue, surprise teal, neutral grey, contempt purple
+        ("#dc1948", "#426f0b", "#937bed", "#c58728", "#1b6dac", "#4d9ea6", "#777075", "#a818f0"),
         strict=True,
     )
 )
-"""Emotion -> colour, in FER2013's order. The same colour on every page and in every chart."""
+"""Emotion -> colour, in FER2013's order, then FER+'s eighth. The same colour on every page and in every chart."""
 
 RUN_COLORS: dict[str, str] = {"A": "#c26a1b", "B": "#3b7dd8"}
 """The two compared runs: A is orange (imbalanced data), B is blue (balanced)."""

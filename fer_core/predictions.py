@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.errors import RunError
+from fer_core.evaluate import Report, evaluate
 from fer_core.files import write_atomic
 
 FORMAT = 1
@@ -34,6 +35,14 @@ class SplitPredictions:
     logits_NK: NDArray[np.float32]
     classes: tuple[str, ...]
     fingerprint: str
+    in_train_N: NDArray[np.bool_] | None = None
+    """Whether a face's very pixels also stand in the training split; None where an older run did not record it."""
+
+
+def report_on(predictions: SplitPredictions) -> Report:
+    """Judge a run's answers on a split. Raises: RunError: there are none, or they are not finite."""
+    p = predictions
+    return evaluate(p.logits_NK, p.labels_N, p.classes, p.in_train_N)
 
 
 def write_predictions(path: Path, predictions: Mapping[str, SplitPredictions]) -> None:
@@ -46,6 +55,8 @@ def write_predictions(path: Path, predictions: Mapping[str, SplitPredictions]) -
     }
     for split, one in predictions.items():
         arrays |= {f"{split}_{key}": getattr(one, attribute) for key, attribute in _PER_SPLIT.items()}
+        if one.in_train_N is not None:
+            arrays[f"{split}_in_train"] = one.in_train_N
     write_atomic(path, lambda file: np.savez(file, **arrays))
 
 
@@ -64,7 +75,8 @@ def read_predictions(path: Path, split: str) -> SplitPredictions:
             raise RunError(_no_such_split(file, split, path.parent.name))
         values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
         classes, fingerprint = tuple(file["classes"].tolist()), str(file["fingerprint"])
-        found = SplitPredictions(**values, classes=classes, fingerprint=fingerprint)
+        in_train = file.get(f"{split}_in_train")
+        found = SplitPredictions(**values, classes=classes, fingerprint=fingerprint, in_train_N=in_train)
         _check(found)
         return found
 
@@ -92,5 +104,7 @@ def _check(found: SplitPredictions) -> None:
     n, k = len(found.labels_N), len(found.classes)
     if found.logits_NK.shape != (n, k) or not len(found.hashes_N) == len(found.rows_N) == n:
         raise ValueError(f"{n} labels and {k} classes, but logits of shape {found.logits_NK.shape}")
+    if found.in_train_N is not None and (found.in_train_N.shape, found.in_train_N.dtype) != ((n,), np.dtype(bool)):
+        raise ValueError("the mark of faces that stand in train does not fit the labels")
     if n and not 0 <= found.labels_N.min() <= found.labels_N.max() < k:
         raise ValueError(f"labels outside 0 to {k - 1}")

@@ -8,13 +8,12 @@ import streamlit as st
 from fer_core import catalog
 from fer_core.mosaic import face_grid
 from ui.config_form import setting, strength
-from ui.source import current_store
+from ui.source import title_with_source
 
 FACES, VARIANTS = 6, 7
 
-st.title("Augment", anchor=False)
+store = title_with_source("Augment")
 st.markdown("In training, the net sees a face a little changed each time. Here is how.")
-store = current_store()
 left, right = st.columns([1, 2.2], gap="large")
 with left:
     recipe = setting("augment")

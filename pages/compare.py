@@ -7,7 +7,7 @@ import streamlit as st
 from fer_core import charts
 from fer_core.compare import compare
 from fer_core.errors import FerError
-from fer_core.evaluate import evaluate
+from fer_core.predictions import report_on
 from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, run_curves
 from ui.run_picker import pick_run, pick_split, runs_or_empty_state
 from ui.theme import plot
@@ -29,7 +29,7 @@ try:
     if comparison:
         reports = [comparison.a, comparison.b]
     else:
-        reports = [evaluate(one.logits_NK, one.labels_N, one.classes) for one in predictions]
+        reports = [report_on(one) for one in predictions]
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()

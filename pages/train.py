@@ -11,17 +11,18 @@ from fer_core.balance import plan_balance
 from fer_core.catalog import AUGMENT_OPERATIONS
 from fer_core.config import RunConfig
 from fer_core.data import find_source, resolve_config
+from fer_core.data.views import training_view
 from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.runs import free_name
 from ui.config_form import setting
 from ui.live import live_runs
-from ui.source import current_store
+from ui.source import current_source, title_with_source
 from ui.steps import in_words
 from ui.theme import plot
 
 MORE = (
-    "optimizer", "lr", "schedule", "weight_decay", "batch_size", "label_smoothing", "clip_norm", "ema_decay",
+    "leave_out", "min_vote_share", "optimizer", "lr", "schedule", "weight_decay", "batch_size", "label_smoothing", "clip_norm", "ema_decay",
     "select_by", "patience", "seed", "device", "precision",
 )  # fmt: skip
 
@@ -40,28 +41,34 @@ def start(*configs: RunConfig) -> None:
         st.error(str(error), icon=":material/error:")
 
 
-st.title("Train", anchor=False)
-store = current_store()
-counts = store.counts_SK[SPLITS.index("train")]
+store = title_with_source("Train")
 form, picture = st.columns([1, 1.3], gap="large")
 with form:
-    values = {name: setting(name) for name in ("model", "balance")}
+    values = {"data": current_source()} | {name: setting(name) for name in ("model", "balance")}
     if values["balance"] == "weights":
         values["balance_weighting"] = setting("balance_weighting")
     if values.get("balance_weighting") == "effective":
         values["balance_beta"] = setting("balance_beta")
     elif values["balance"] != "none":
         values["balance_alpha"] = setting("balance_alpha")
-    values["epochs"] = setting("epochs", placeholder=f"{find_source().default_epochs}, the default here")
+    values["epochs"] = setting(
+        "epochs", placeholder=f"{find_source(current_source()).default_epochs}, the default here"
+    )
     values["augment"] = setting("augment")
+    if store.votes_NV is not None:
+        values["labels"] = setting("labels")
+    if values.get("labels", "fer") != "fer":
+        values["contempt"] = setting("contempt")
     with st.expander("Strength of each augmentation"):
         st.caption("Empty: the recipe's own strength. The Augment page shows what they do.")
         values |= {f"augment_{name}": setting(f"augment_{name}") for name in AUGMENT_OPERATIONS}
     with st.expander("More settings"):
-        values |= {name: setting(name) for name in MORE}
+        values |= {name: setting(name) for name in MORE if store.votes_NV is not None or name != "min_vote_share"}
 try:
     config = RunConfig.parse(values)
     resolved = resolve_config(config)
+    view = training_view(store, config)
+    counts = view.counts_SK[SPLITS.index("train")]
     balance = plan_balance(counts, config)
 except FerError as error:
     st.error(str(error), icon=":material/error:")
@@ -69,10 +76,14 @@ except FerError as error:
 
 with picture:
     st.markdown("**What an epoch shows**")
-    plot(charts.class_mix(counts, balance, store.classes), "class_mix")
-    rarest = store.imbalance("train")[0]
-    visits = balance.visits_K(counts)[store.classes.index(rarest)]
-    st.caption(f"Each {rarest} face is shown {visits:.1f} times an epoch.")
+    plot(charts.class_mix(counts, balance, view.classes), "class_mix")
+    rarest = view.imbalance("train")[0]
+    visits = balance.visits_K(counts)[view.classes.index(rarest)]
+    left = len(store.rows("train")) - int(counts.sum())
+    st.caption(
+        f"Each {rarest} face is shown {visits:.1f} times an epoch."
+        + (f" {left:,} training faces are left out by their labels or flags." if left else "")
+    )
 
 seconds = launcher.estimate_s(resolved, int(counts.sum()))
 balanced = config if config.balance != "none" else config.changed(balance="sampler")

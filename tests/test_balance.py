@@ -105,15 +105,19 @@ def test_what_holds_for_every_strategy(balance, weighting):
         assert (np.diff(found.visits_K(counts)[rare_first]) <= 1e-12).all()
 
 
-@pytest.mark.parametrize("balance", sorted(set(BALANCING) - {"none"}))
-def test_a_class_without_a_face_cannot_be_balanced(balance):
+@pytest.mark.parametrize("balance", ["sampler", "weights"])
+def test_a_class_without_a_face_is_left_out_of_the_balancing(balance):
+    config = RunConfig(balance=balance)
+    whole, rest = plan_balance([5, 0, 3], config), plan_balance([5, 3], config)
+    assert whole.epoch_mix_K.tolist() == [rest.epoch_mix_K[0], 0, rest.epoch_mix_K[1]]
+    assert whole.loss_weights_K.tolist() == [rest.loss_weights_K[0], 1, rest.loss_weights_K[1]]
+    assert whole.visits_K([5, 0, 3])[1] == 0
+
+
+def test_without_a_face_there_is_nothing_to_balance():
     with pytest.raises(ConfigError) as caught:
-        plan([5, 0, 3], balance=balance)
-    assert str(caught.value) == (
-        f"--balance {balance}: a class has no training face (counts [5, 0, 3]); "
-        "use --balance none, or data in which each emotion occurs."
-    )
-    np.testing.assert_allclose(plan([5, 0, 3], balance="none").epoch_mix_K, [5 / 8, 0, 3 / 8])
+        plan_balance([0, 0], RunConfig(balance="sampler"))
+    assert str(caught.value) == "--balance sampler: there is no training face to balance."
 
 
 def test_every_strategy_of_the_catalog_is_there():

@@ -79,7 +79,7 @@ def test_data_info_as_json(call, csv):
     code, out, err = call("data", "info", "--data", csv, "--json")
     assert (code, err) == (0, "")
     info = json.loads(out)
-    assert list(info) == ["n", "splits", "fingerprint", "source"]
+    assert list(info) == ["n", "splits", "fingerprint", "source", "labels", "left_out", "ferplus", "notes"]
     assert (info["n"], info["source"]) == (10, str(csv))
     assert info["splits"] == {split: dict.fromkeys(EMOTIONS, 0) | FEW[split] for split in FEW}
     assert len(info["fingerprint"]) == 16
@@ -100,7 +100,7 @@ def test_data_info_for_a_person(call, csv):
 
 def test_data_info_tells_how_the_public_split_came_to_be(call, tmp_path):
     write_folder(tmp_path / "faces", prefixes=False)
-    assert "note: This folder has no public split: " in call("data", "info", "--data", tmp_path / "faces")[1]
+    assert "note: This data has no public split: " in call("data", "info", "--data", tmp_path / "faces")[1]
 
 
 def test_data_info_reads_the_source_that_the_environment_names(call, csv, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_damaged_source_is_one_line(complaint, tmp_path):
 
 def test_a_missing_source_is_one_line(complaint):
     assert complaint("data", "info", "--data", "nope") == (
-        "nope: no such file or folder. Give a fer2013.csv, an image folder, or 'sample'."
+        "nope: no such file or folder. Give a fer2013.csv, an image folder, an archive of either, or 'sample'."
     )
 
 
@@ -259,7 +259,7 @@ def test_a_damaged_run_is_named_and_the_others_listed(capsys):
     ("words", "message"),
     [
         ([], "CLI subcommand is required {data, train, evaluate, compare, runs}. See: python -m fer_core --help"),
-        (["data"], "CLI subcommand is required {info}. See: python -m fer_core data --help"),
+        (["data"], "CLI subcommand is required {info, check, download, export}. See: python -m fer_core data --help"),
         (
             ["data", "info", "--jsn"],
             "unrecognized arguments: --jsn. Did you mean --json? See: python -m fer_core data info --help",
@@ -310,6 +310,19 @@ def test_the_help_of_train_has_every_setting(capsys):
 
 
 BAD_FLAGS = [
+    (["--ferplus", "nope.csv"], "nope.csv: no such file. Give FER+'s fer2013new.csv, or leave --ferplus out."),
+    (
+        ["--labels", "majorty"],
+        "--labels: no label mode named 'majorty'. Did you mean 'majority'? "
+        "Known: crossentropy, fer, majority, multi, probability.",
+    ),
+    (["--contempt", "perhaps"], "unrecognized arguments: perhaps. See: python -m fer_core train --help"),
+    (
+        ["--leave-out", "leaks_into,blurred"],
+        "--leave-out: no flag named 'blurred'. Known: constant, duplicate_of, label_conflict, leaks_into, "
+        "low_agreement, near_copy_of, near_leaks_into, not_a_face.",
+    ),
+    (["--min-vote-share", "1.1"], "--min-vote-share is '1.1'; it should be less than or equal to 1."),
     (["--model", "resnet1"], "--model: no model named 'resnet1'. Did you mean 'resnet18'? Known: resnet18, small."),
     (
         ["--augment", "standart"],
@@ -343,7 +356,7 @@ BAD_FLAGS = [
     (["--seed", "2147483648"], "--seed is '2147483648'; it should be less than 2147483648."),
     (["--device", "gpu"], "--device: no device named 'gpu'. Did you mean 'cpu'? Known: auto, cpu, cuda."),
     (["--precision", "fp16"], "--precision: no precision named 'fp16'. Did you mean 'bf16'? Known: auto, bf16, fp32."),
-    (["--data", "nope.csv"], "nope.csv: no such file or folder. Give a fer2013.csv, an image folder, or 'sample'."),
+    (["--data", "nope.csv"], "nope.csv: no such file or folder. Give a fer2013.csv, an image folder, an archive of either, or 'sample'."),
     (["--name", "../x"], "'../x' cannot name a run: use 1 to 64 letters, digits, '_' and '-'."),
     (["--name", "x" * 65], f"'{'x' * 65}' cannot name a run: use 1 to 64 letters, digits, '_' and '-'."),
     (
@@ -420,7 +433,7 @@ UNFIT = {
         [],
         "no faces in split 'private'; training needs train, public and private.",
     ),
-    "an emotion without a face": (write_csv, ["--balance", "sampler"], "a class has no training face"),
+    "no votes": (write_csv, ["--labels", "majority"], "no FER+ votes, which --labels majority needs."),
 }
 
 

@@ -18,6 +18,7 @@ NUMBERS = {
     "augment_scale": (0, 0.4, -0.01, 0.41),
     "augment_brightness": (0, 0.8, -0.01, 0.81),
     "augment_erase": (0, 1, -0.01, 1.01),
+    "min_vote_share": (0, 1, -0.1, 1.1),
     "balance_alpha": (0, 1, -0.1, 1.1),
     "balance_beta": (0, 0.999999, -0.1, 1),
     "epochs": (1, 1000, 0, 1001),
@@ -31,6 +32,7 @@ NUMBERS = {
     "seed": (0, 2**31 - 1, -1, 2**31),
 }
 NAMES = {
+    "labels": catalog.LABELS,
     "model": catalog.MODELS,
     "augment": catalog.AUGMENT_RECIPES,
     "balance": catalog.BALANCING,
@@ -53,6 +55,8 @@ def error_of(values):
 def random_config(seed):
     rng = random.Random(seed)
     values = {"data": rng.choice([None, "sample", "/some where/fer 2013.csv"])}
+    values |= {"ferplus": rng.choice([None, "/some where/votes.csv"]), "contempt": rng.random() < 0.5}
+    values["leave_out"] = tuple(name for name in catalog.FLAGS if rng.random() < 0.4)
     values |= {field: rng.choice([*names]) for field, names in NAMES.items()}
     for field, (low, high, *_) in NUMBERS.items():
         whole = RunConfig.model_fields[field].annotation in (int, int | None)
@@ -63,7 +67,7 @@ def random_config(seed):
 
 
 def test_every_field_is_a_number_or_a_name_that_is_tested_here():
-    assert {"data", *NUMBERS, *NAMES} == set(RunConfig.model_fields)
+    assert {"data", "ferplus", "contempt", "leave_out", *NUMBERS, *NAMES} == set(RunConfig.model_fields)
 
 
 @pytest.mark.parametrize("field", NUMBERS)
@@ -121,7 +125,7 @@ def test_two_mistakes_are_both_named_in_one_line():
 
 def test_an_unknown_setting_is_refused():
     message = error_of({"learning_rate": 0.1})
-    assert message.startswith("no setting named 'learning_rate'. Known: data, model, augment, ")
+    assert message.startswith("no setting named 'learning_rate'. Known: data, ferplus, labels, ")
 
 
 def test_an_unknown_name_lists_all_and_suggests_only_what_is_near():
@@ -204,7 +208,7 @@ def test_none_is_resolved_to_what_will_be_used():
     assert config.augment_rotate == 12.0
     assert config.augment_flip == 0.0
     unresolved = {name for name, value in config.model_dump().items() if value is None}
-    assert unresolved == {"data"}  # only `resolve_config` knows where the data is
+    assert unresolved == {"data", "ferplus"}  # only `resolve_config` knows where the data is
 
 
 def test_what_was_chosen_is_not_resolved_away():
@@ -232,3 +236,16 @@ def test_the_command_line_of_a_configuration_gives_it_back(seed, monkeypatch):
     [train] = parsed
     assert {name: getattr(train, name) for name in RunConfig.model_fields} == config.model_dump()
     assert (train.name, train.resume, train.queue) == (None, [], False)
+
+
+def test_flags_stand_once_and_in_the_catalogs_order():
+    config = RunConfig.parse({"leave_out": ["constant", "leaks_into", "constant"]})
+    assert config.leave_out == ("leaks_into", "constant")
+    assert config == RunConfig.parse({"leave_out": ["leaks_into", "constant"]})
+    assert config.command()[4:] == ["--leave-out", "leaks_into,constant"]
+    assert RunConfig(contempt=False).command()[4:] == ["--no-contempt"]
+
+
+def test_an_unknown_flag_is_named():
+    message = error_of({"leave_out": ["leak_into"]})
+    assert message.startswith("--leave-out: no flag named 'leak_into'. Did you mean 'leaks_into'? Known: constant, ")

@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,11 +19,12 @@ from fer_core.evaluate import (
     wilson_interval,
 )
 from fer_core.labels import EMOTIONS
+from fer_core.predictions import report_on
 from tests.faces import make_predictions, random_predictions
 
 KEYS = [
-    "n", "classes", "accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "ece", "per_class",
-    "confusion",
+    "n", "classes", "accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "ece", "dedup",
+    "per_class", "confusion",
 ]  # fmt: skip
 
 
@@ -243,3 +245,27 @@ def test_json_has_exactly_the_promised_keys_and_is_json():
     assert sum(map(sum, read["confusion"])) == read["n"] == 30
     assert [sum(row) for row in read["confusion"]] == [one["support"] for one in read["per_class"].values()]
     assert read["accuracy"] == values["accuracy"]  # unrounded
+
+
+def test_figures_without_copies_are_those_of_the_rest_alone():
+    whole, in_train = random_predictions(200, seed=3), np.random.default_rng(4).random(200) < 0.3
+    marked = replace(whole, in_train_N=in_train)
+    dedup = report_on(marked).dedup
+    rest = evaluate(whole.logits_NK[~in_train], whole.labels_N[~in_train], whole.classes)
+    assert (dedup.n, dedup.accuracy, dedup.macro_f1) == (rest.n, rest.accuracy, rest.macro_f1)
+    assert report_on(marked).to_json()["dedup"] == {"n": rest.n, "accuracy": rest.accuracy, "macro_f1": rest.macro_f1}
+
+
+def test_figures_without_copies_by_hand():
+    # Faces 0 and 1 also stand in train; of the other three, two are right: happy, happy, and sad taken for happy.
+    p = make_predictions([0, 0, 3, 3, 4], [0, 0, 3, 3, 3])
+    report = report_on(replace(p, in_train_N=np.array([True, True, False, False, False])))
+    assert (report.n, report.accuracy) == (5, 0.8)
+    assert (report.dedup.n, report.dedup.accuracy) == (3, 2 / 3)
+    assert report.dedup.macro_f1 == pytest.approx((0.8 + 0.0) / 2)
+
+
+def test_where_nothing_is_known_of_copies_or_all_are_there_is_no_second_figure():
+    p = make_predictions([0, 1, 2])
+    assert report_on(p).dedup is None
+    assert report_on(replace(p, in_train_N=np.ones(3, dtype=bool))).dedup is None

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 
 from fer_core.data.drawing import ACTION_UNITS, SIDE, draw_faces
-from fer_core.data.sample import PROTOTYPES, SAMPLE_SEED, SAMPLE_SIZES, class_counts, draw_sample, express
-from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS, SPLITS
+from fer_core.data.sample import (
+    PROTOTYPES, SAMPLE_SEED, SAMPLE_SIZES, TAGGERS, Blend, class_counts, draw_blend, draw_sample, draw_votes, express,
+)  # fmt: skip
+from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS, FERPLUS_COLUMNS, SPLITS
 
 PEOPLE = 50
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return draw_sample()
+    faces = draw_sample()
+    return faces.images_NHW, faces.labels_N, faces.splits_N
 
 
 @cache
@@ -63,8 +66,9 @@ def test_rows_are_not_sorted_by_emotion(drawn):
 
 def test_same_seed_same_bytes_other_seed_other_faces(drawn):
     again, other = draw_sample(SAMPLE_SEED), draw_sample(SAMPLE_SEED + 1)
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(drawn, again, strict=True))
-    assert (drawn[0] == other[0]).all(axis=(1, 2)).sum() == 0
+    same = (again.images_NHW, again.labels_N, again.splits_N)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(drawn, same, strict=True))
+    assert (drawn[0] == other.images_NHW).all(axis=(1, 2)).sum() == 0
 
 
 def test_every_face_is_a_picture_and_none_is_twice(drawn):
@@ -105,7 +109,8 @@ def test_action_units_stay_in_bounds_and_neutral_is_the_calmest():
     rng = np.random.default_rng(0)
     mean_activity = []
     for index in range(len(EMOTIONS)):
-        units_NU = express(np.full(300, index), rng)
+        emotions = np.full(300, index)
+        units_NU = express(emotions, draw_blend(emotions, rng), rng)
         assert units_NU.shape == (300, len(ACTION_UNITS)) and units_NU.min() >= 0 and units_NU.max() <= 1
         mean_activity.append(units_NU.mean())
     assert EMOTIONS[int(np.argmin(mean_activity))] == "neutral"
@@ -116,3 +121,24 @@ def test_disgust_resembles_anger_most():
     proto_KU = np.array([[PROTOTYPES[name].get(unit, 0.0) for unit in ACTION_UNITS] for name in EMOTIONS])
     distance_K = np.linalg.norm(proto_KU - proto_KU[EMOTIONS.index("disgust")], axis=1)
     assert EMOTIONS[int(np.argsort(distance_K)[1])] == "angry"
+
+
+def test_ten_taggers_vote_on_each_face():
+    votes = draw_sample().votes_NV
+    assert votes is not None and votes.dtype == np.uint8
+    assert (votes.sum(axis=1) == TAGGERS).all()
+
+
+def test_taggers_see_a_strong_pure_face_as_what_it_is_and_a_weak_one_as_neutral():
+    count, happy = 20_000, EMOTIONS.index("happy")
+    emotions = np.full(count, happy)
+    rng = np.random.default_rng(0)
+
+    def share_of(column: str, strength: float, mix: float) -> float:
+        blend = Blend(np.full((count, 1), strength), np.full((count, 1), mix), np.full(count, EMOTIONS.index("sad")))
+        return draw_votes(emotions, blend, rng)[:, FERPLUS_COLUMNS.index(column)].mean() / TAGGERS
+
+    # By hand, strong and pure: 1.05 of 1.05 + 0.08 + 0.04 = 0.897; half blended: 0.55 and 0.58 of 1.17.
+    assert share_of("happiness", 1.0, 0.0) == pytest.approx(1.05 / 1.17, abs=0.005)
+    assert share_of("sadness", 1.0, 0.5) == pytest.approx(0.58 / 1.17, abs=0.005)
+    assert share_of("neutral", 0.2, 0.0) == pytest.approx(0.4 / 1.17, abs=0.005)

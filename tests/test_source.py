@@ -53,8 +53,8 @@ def path(tmp_path):
 @pytest.fixture
 def parses(monkeypatch):
     """What is parsed, one entry each time."""
-    parsed, read = [], source.read_csv
-    monkeypatch.setattr(source, "read_csv", lambda path, progress: parsed.append(path) or read(path, progress))
+    parsed, read = [], source._READERS["csv"]
+    monkeypatch.setitem(source._READERS, "csv", lambda path, progress: parsed.append(path) or read(path, progress))
     return parsed
 
 
@@ -114,9 +114,7 @@ def test_a_source_that_is_not_there_is_an_error_not_the_sample(tmp_path, monkeyp
     for data in (None, "nowhere.csv"):
         with pytest.raises(DataError) as caught:
             find_source(data)
-        assert str(caught.value) == (
-            "nowhere.csv: no such file or folder. Give a fer2013.csv, an image folder, or 'sample'."
-        )
+        assert str(caught.value) == (f"nowhere.csv: no such file or folder. {source.HINT}")
 
 
 def test_a_folder_of_something_else_says_what_was_looked_for(tmp_path):
@@ -124,8 +122,8 @@ def test_a_folder_of_something_else_says_what_was_looked_for(tmp_path):
     with pytest.raises(DataError) as caught:
         find_source(str(tmp_path / "other"))
     assert str(caught.value) == (
-        f"{tmp_path}/other: neither fer2013.csv nor the folders train/ and test/ in it. "
-        "Give a file, such a folder, or 'sample'."
+        f"{tmp_path}/other: neither fer2013.csv, nor an archive of it, nor folders named after emotions in it "
+        f"(found: train/). {source.HINT}"
     )
 
 
@@ -234,7 +232,7 @@ def test_nothing_of_a_damaged_folder_is_cached_and_the_repaired_one_opens(cache,
     image = max(folder.glob("train/*/*"))
     whole = image.read_bytes()
     image.write_bytes(whole[:100])
-    with pytest.raises(DataError, match="not a readable PNG or JPEG"):
+    with pytest.raises(DataError, match="not a readable PNG, JPEG"):
         open_store(str(folder))
     assert cached(cache) == []
     image.write_bytes(whole)
@@ -342,7 +340,7 @@ def open_in_threads(path: Path, names: tuple[str, ...]) -> dict[str, object]:
 
 
 def test_two_threads_that_open_first_at_once_both_get_the_store(cache, path, monkeypatch):
-    read = source.read_csv
+    read = source._READERS["csv"]
     together = threading.Barrier(2)
 
     def read_together(path, progress):
@@ -350,7 +348,7 @@ def test_two_threads_that_open_first_at_once_both_get_the_store(cache, path, mon
             together.wait(0.5)  # both have looked and found no cache; or one waits for the other, which is as good
         return read(path, progress)
 
-    monkeypatch.setattr(source, "read_csv", read_together)
+    monkeypatch.setitem(source._READERS, "csv", read_together)
     assert open_in_threads(path, ("A", "B")) == {"A": 10, "B": 10}
     assert len(cached(cache)) == 1
 
@@ -358,7 +356,7 @@ def test_two_threads_that_open_first_at_once_both_get_the_store(cache, path, mon
 def test_a_store_that_another_has_just_written_does_not_vanish_under_its_feet(cache, path, monkeypatch):
     """A looks and finds nothing; B writes; A goes on to make room for its own, before B has mapped what it wrote."""
     b_wrote, a_reads, b_done = threading.Event(), threading.Event(), threading.Event()
-    look, write, read = source.read_store, source.write_store, source.read_csv
+    look, write, read = source.read_store, source.write_store, source._READERS["csv"]
     looked = []
 
     def is_a():
@@ -385,8 +383,9 @@ def test_a_store_that_another_has_just_written_does_not_vanish_under_its_feet(ca
             b_done.wait(0.5)
         return read(path, progress)
 
-    for name, spy in (("read_store", spy_look), ("write_store", spy_write), ("read_csv", spy_read)):
-        monkeypatch.setattr(source, name, spy)
+    monkeypatch.setattr(source, "read_store", spy_look)
+    monkeypatch.setattr(source, "write_store", spy_write)
+    monkeypatch.setitem(source._READERS, "csv", spy_read)
     assert open_in_threads(path, ("A", "B")) == {"A": 10, "B": 10}
     assert len(cached(cache)) == 1
 
@@ -487,7 +486,7 @@ def test_published_figures_stand_only_beside_the_challenges_own_sizes():
     sizes = [28_709, 3_589, 3_589]
     splits = np.repeat(np.arange(3, dtype=np.int8), sizes)
     labels = np.zeros(len(splits), dtype=np.int64)
-    blank = np.zeros((0, 48, 48), dtype=np.uint8), labels, splits, np.zeros(0, dtype=np.uint64)
+    blank = np.zeros((0, 48, 48), dtype=np.uint8), labels, splits, np.zeros(0, dtype=np.uint64), *[np.zeros(0)] * 2
     assert len(splits) == FER2013_ROWS
     assert FaceStore(*blank, source="", kind="csv", fingerprint="").is_fer2013
     assert not FaceStore(*blank, source="", kind="sample", fingerprint="").is_fer2013

@@ -19,6 +19,10 @@ def setting(field: str, **options: Any) -> Any:
     common = {"help": info.description, "key": field, "bind": "query-params"} | options
     if field in NAMED:
         return _choice(label, field, common)
+    if field == "leave_out":
+        return _flags(label, common)
+    if isinstance(info.default, bool):
+        return st.toggle(label, info.default, **common)
     if field in _SLIDERS:
         low, high = bounds(field)
         return st.slider(label, low, high, info.default, _SLIDERS[field], **common)
@@ -41,6 +45,13 @@ def _choice(label: str, field: str, common: Mapping[str, Any]) -> str:
     chosen = st.selectbox(label, list(known), index=list(known).index(default), **common)
     if isinstance(known, Mapping) and chosen in known:
         st.caption(f"{known[chosen].title}. {known[chosen].text}")
+    return chosen
+
+
+def _flags(label: str, common: Mapping[str, Any]) -> list[str]:
+    chosen = st.multiselect(label, list(catalog.FLAGS), **common)
+    for name in chosen:
+        st.caption(f"{name}: {catalog.FLAGS[name].text}")
     return chosen
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 import streamlit as st
 
 from fer_core import charts
-from fer_core.catalog import FER2013_REFERENCES
+from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
+from fer_core.chart_parts import SELECTION, Spec
 from fer_core.compare import Comparison
 from fer_core.evaluate import Report
 from fer_core.runs import Run
@@ -26,7 +27,21 @@ def figures_of_one(report: Report) -> None:
     low, high = report.accuracy_ci95
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         column.metric(title, _form(name, getattr(report, name)))
-    st.caption(f"{report.n:,} faces. Accuracy lies between {low:.1%} and {high:.1%} with 95% confidence (Wilson).")
+    st.caption(
+        f"{report.n:,} faces. Accuracy lies between {low:.1%} and {high:.1%} with 95% confidence (Wilson). "
+        f"{_without_copies({'': report})}"
+    )
+
+
+def _without_copies(reports: Mapping[str, Report]) -> str:
+    """Accuracy without the faces that also stand in train, in a sentence; empty where that is not known."""
+    known = {name: report for name, report in reports.items() if report.dedup and report.dedup.n < report.n}
+    if not known:
+        return ""
+    first = next(iter(known.values()))
+    assert first.dedup is not None
+    figures = ", ".join(f"{name} {one.dedup.accuracy:.1%}".strip() for name, one in known.items() if one.dedup)
+    return f"Without the {first.n - first.dedup.n:,} faces whose very pixels also stand in train: {figures}."
 
 
 def class_table(report: Report) -> None:
@@ -57,6 +72,7 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
         f"(95% interval {low:+.1%} to {high:+.1%}, McNemar p = {comparison.mcnemar_p:.2g}): "
         f"**the difference in accuracy {verdict}.**"
     )
+    st.caption(_without_copies(dict(zip("AB", reports.values(), strict=True))))
 
 
 @st.fragment  # the toggle and a click draw the matrices anew, not the page
@@ -90,11 +106,10 @@ def run_curves(runs: Sequence[Run]) -> None:
     """Accuracy and loss by epoch, with the published figures where the data is FER2013."""
     histories = {run.name: run.history() for run in runs}
     epochs = max(run.config().epochs or 1 for run in runs)
-    known = any(run.environment().get("data", {}).get("is_fer2013") for run in runs)
     accuracy, loss = st.columns(2)
     with accuracy:
         st.markdown("**Accuracy**")
-        references = FER2013_REFERENCES if known else ()
+        references = _references(runs)
         st.vega_lite_chart(charts.curves(histories, "accuracy", epochs, references), key="accuracy_curves")
     with loss:
         st.markdown("**Loss**")
@@ -102,9 +117,18 @@ def run_curves(runs: Sequence[Run]) -> None:
     st.caption("Solid: on public. Dashed: on the training faces, augmented, while the net was learning from them.")
 
 
-def _clickable(spec: charts.Spec, key: str, where: Mapping[str, str]) -> None:
-    event = st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=charts.SELECTION)
-    cells = event.selection.get(charts.SELECTION) if event else None
+def _references(runs: Sequence[Run]) -> tuple[Reference, ...]:
+    """Published figures that may stand beside these runs: all of them judged on FER2013, by the same kind of label."""
+    data = [run.environment().get("data", {}) for run in runs]
+    kinds = {one.get("judged_by", "fer") for one in data if one.get("is_fer2013")}
+    if len(kinds) != 1:
+        return ()
+    return FER2013_REFERENCES if kinds == {"fer"} else FERPLUS_REFERENCES
+
+
+def _clickable(spec: Spec, key: str, where: Mapping[str, str]) -> None:
+    event = st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=SELECTION)
+    cells = event.selection.get(SELECTION) if event else None
     if cells:
         cell = cells[0]
         label = f"See the {cell['true']} faces that were called {cell['predicted']}"

@@ -1,21 +1,45 @@
-"""The open data source, shared by all sessions and read-only."""
+"""The open data source: which one is chosen, for every page; opened once, shared by all sessions, read-only."""
 
 import numpy as np
 import streamlit as st
 
 from fer_core.data import FaceStore, find_source, open_store
+from fer_core.data.quality import Quality, check
+from fer_core.data.uploads import SUFFIXES, keep_upload, list_sources
 from fer_core.errors import FerError
 from fer_core.runs import Run
 
+_KEY = "source"
+
+
+def title_with_source(title: str) -> FaceStore:
+    """The page's title, beside it the switch between sources, and the store that is chosen."""
+    left, right = st.columns([2.2, 1], vertical_alignment="bottom")
+    with left:
+        st.title(title, anchor=False)
+    with right, st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _switch()
+    return current_store()
+
+
+def current_source() -> str | None:
+    """What `open_store` finds the chosen source by; None: the one that the app was started with."""
+    return st.session_state.get("source_name")
+
 
 def current_store() -> FaceStore:
-    """The source that the app was started with, or an error on the page that says what is wrong with it."""
+    """The chosen source, or an error on the page that says what is wrong with it."""
     try:
-        return _open(None)
+        return _open(current_source())
     except FerError as error:
         st.error(f"The data cannot be opened. {error}", icon=":material/folder_off:")
         st.caption("Set `FER_DATA` to a fer2013.csv, an image folder, or `sample`, and start the app again.")
         st.stop()
+
+
+def quality_of(store: FaceStore) -> Quality:
+    """Copies, conflicts and flags of a store, looked for once."""
+    return _quality(store.fingerprint, store)
 
 
 def faces_of(run: Run, hashes_N: np.ndarray) -> tuple[np.ndarray, int]:
@@ -33,9 +57,39 @@ def faces_of(run: Run, hashes_N: np.ndarray) -> tuple[np.ndarray, int]:
     return images, int((rows < 0).sum())
 
 
+def _switch() -> None:
+    try:
+        sources = list_sources()
+    except FerError:  # the page says what is wrong with it
+        return
+    if new := st.session_state.pop("uploaded", None):
+        st.session_state[_KEY] = new
+    chosen = st.selectbox("Source", list(sources), key=_KEY, bind="query-params", persist_state="session")
+    first = next(iter(sources))
+    st.session_state["source_name"] = None if chosen in (first, None) else sources[chosen]
+    with st.popover("", icon=":material/upload:", help="Add a source"):
+        _upload()
+
+
+def _upload() -> None:
+    st.markdown("**Add a source**")
+    st.caption(
+        "A fer2013.csv, an archive of it, or a zip of image folders named after emotions. It stays on this machine."
+    )
+    file = st.file_uploader("File", type=[suffix.lstrip(".") for suffix in SUFFIXES], label_visibility="collapsed")
+    if file and st.button("Open it", type="primary"):
+        try:
+            with st.spinner("Reading"):
+                st.session_state["uploaded"] = keep_upload(file.name, file)
+        except FerError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+        st.rerun()
+
+
 def _open(data: str | None) -> FaceStore:
     source = find_source(data)
-    return _open_cached(source.name, source.signature)
+    return _open_cached(source.name, source.full_signature)
 
 
 # The signature is in the cache's key: a file that has changed is read again.
@@ -44,3 +98,8 @@ def _open(data: str | None) -> FaceStore:
 )
 def _open_cached(name: str, signature: str) -> FaceStore:
     return open_store(name)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _quality(fingerprint: str, _store: FaceStore) -> Quality:
+    return check(_store)

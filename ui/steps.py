@@ -6,6 +6,7 @@ from fer_core import launcher
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, resolve_config
 from ui.run_picker import judged_runs
+from ui.source import current_source
 
 
 def step_strip(store: FaceStore) -> None:
@@ -38,7 +39,7 @@ def _why_not(runs: int) -> str | None:
 
 
 def _both_in_words(store: FaceStore) -> str:
-    config = resolve_config(RunConfig())
+    config = resolve_config(RunConfig(data=current_source()))
     return in_words(2 * launcher.estimate_s(config, len(store.rows("train"))))
 
 

@@ -1,15 +1,20 @@
-"""The challenge's own file, `fer2013.csv`: emotion, pixels (2,304 numbers in one string), Usage."""
+"""The challenge's CSV files: emotion, pixels (2,304 numbers in one string) and, where the file has splits, Usage.
+
+That is `fer2013.csv`, `icml_face_data.csv` (other order of columns, blanks in the header), `train.csv` (no Usage).
+"""
 
 import csv
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv as arrow_csv
 
+from fer_core.data.held_out import hold_out
+from fer_core.data.pixel_text import IrregularText, PixelText
 from fer_core.data.store import Faces
 from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
@@ -17,12 +22,17 @@ from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
 PIXELS = SIDE * SIDE
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 4 << 20
 _SHOWN = 3
 """How many bad rows an error names; the rest are counted."""
 
-_LABELS = {str(code).encode(): code for code in range(len(EMOTIONS))}
-_SPLIT_CODES = {usage.encode(): SPLITS.index(split) for usage, split in USAGE_TO_SPLIT.items()}
+_LABELS = {str(code): code for code in range(len(EMOTIONS))}
+_SPLIT_CODES = {usage: SPLITS.index(split) for usage, split in USAGE_TO_SPLIT.items()}
+_NO_USAGE = "Training"
+"""What every row counts as in a file without the column: `train.csv`."""
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is, in the same unit."""
@@ -35,81 +45,129 @@ class _Irregular(Exception):
 def read_csv(path: Path, progress: Progress) -> Faces:
     """Read every row of a FER2013 CSV in file order; columns may stand in any order, further ones are ignored.
 
-    A file without a flaw is parsed by blocks in C. Anything else is read again row by row, which either accepts it
-    (stray blanks) or says exactly which lines are wrong.
+    A file without a flaw is parsed by blocks. Anything else is read again row by row, which either accepts it (stray
+    blanks) or says exactly which lines are wrong. Without a Usage column all rows are `train`, and public and private
+    are held out of them (`held_out.hold_out`); the notes say so.
 
-    Raises: DataError: a column is missing, there are no rows, or rows are damaged.
+    Args: progress: called with bytes read, roughly, and bytes there are.
+    Raises: DataError: a column is missing, there are no rows, or rows are damaged; the file is a Git LFS pointer, or
+        UTF-16.
     """
-    _check_header(path)
+    refuse_lfs_pointer(path)
+    header = _header(path)
+    _check_header(path, header)
     try:
-        blocks = list(_fast_blocks(path, progress))
-    except (_Irregular, pa.ArrowInvalid):
-        blocks = [_read_carefully(path)]
-    if not sum(len(labels) for _, labels, _ in blocks):
+        images, labels, splits = _read_fast(path, header, progress)
+    except (_Irregular, IrregularText, pa.ArrowInvalid):
+        images, labels, splits = _read_carefully(path)
+    if not len(labels):
         raise DataError(f"{path}: no rows. Expected the header {','.join(COLUMNS)}, then one row a face.")
-    images, labels, splits = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return Faces(images.reshape(-1, SIDE, SIDE), labels, splits)
+    notes: tuple[str, ...] = ()
+    if "Usage" not in header:
+        splits, notes = hold_out(labels, splits)
+    return Faces(images.reshape(-1, SIDE, SIDE), labels, splits, notes + _notes_on_test_csv(path))
 
 
-_Block = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int8]]
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raises: DataError: the file is only Git LFS's pointer to the real one, as a clone without LFS has it."""
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise DataError(f"{path}: a Git LFS pointer, not the file itself. Run `git lfs pull` in its repository.")
 
 
-def _check_header(path: Path) -> None:
+_Table = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int8]]
+"""Pixels (N, 2304), labels (N,), split codes (N,)."""
+
+
+def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader([file.readline(10_000)]), [])
-    missing = [name for name in COLUMNS if name not in header]
-    twice = [name for name in COLUMNS if header.count(name) > 1]
+        return _stripped(next(csv.reader([file.readline(10_000)]), []))
+
+
+def _stripped(header: list[str]) -> list[str]:
+    return [name.strip() for name in header]
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    with path.open("rb") as file:
+        if file.read(2) in _UTF16_MARKS:
+            raise DataError(f"{path}: UTF-16 text; FER2013's CSV files are UTF-8. Save it as UTF-8 and open that.")
     found = ", ".join(header)[:80] or "nothing"
+    twice = [name for name in COLUMNS if header.count(name) > 1]
     if twice:
         raise DataError(f"{path}: {header.count(twice[0])} columns named {twice[0]!r} (found: {found}); expected one.")
+    if "pixels" in header and set(header) <= {"pixels", "Usage"}:
+        raise DataError(
+            f"{path}: no column 'emotion' in the header (found: {found}): these rows have no labels. "
+            "Give the challenge's train.csv, icml_face_data.csv or fer2013.csv instead."
+        )
+    # Another spelling of Usage is no file without Usage: its own splits must not be drawn anew.
+    needed = [name for name in COLUMNS if name != "Usage" or "usage" in map(str.lower, header)]
+    missing = [name for name in needed if name not in header]
     if missing:
         raise DataError(
             f"{path}: no column {missing[0]!r} in the header (found: {found}). Expected {','.join(COLUMNS)}."
         )
 
 
-def _fast_blocks(path: Path, progress: Progress) -> Iterator[_Block]:
+def _notes_on_test_csv(path: Path) -> tuple[str, ...]:
+    """What to say about the challenge's `test.csv` beside its `train.csv`: faces whose labels were never given out."""
+    beside = path.with_name("test.csv")
+    if path.name != "train.csv" or not beside.is_file():
+        return ()
+    header = _header(beside)
+    if "pixels" not in header or "emotion" in header:
+        return ()
+    with beside.open("rb") as file:
+        rows = sum(not line.isspace() for line in file) - 1
+    return (f"test.csv beside it has {rows:,} faces without a label; they are left out.",) if rows else ()
+
+
+def _read_fast(path: Path, header: list[str], progress: Progress) -> _Table:
+    # The columns are named by their places: arrow looks them up by their exact names, blanks and all.
+    wanted = [str(header.index(name)) for name in COLUMNS if name in header]
     reader = arrow_csv.open_csv(
         path,
-        arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
+        arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, skip_rows=1, column_names=[str(i) for i in range(len(header))]),
         arrow_csv.ParseOptions(),
-        arrow_csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.binary()), include_columns=COLUMNS),
+        arrow_csv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.binary()), include_columns=wanted),
     )
-    total, done = path.stat().st_size, 0
+    total, done, row, parser = path.stat().st_size, 0, 0, PixelText(PIXELS)
+    # Room for as many rows as the file can have, each with one digit and one blank or comma a pixel. What is not used
+    # is never touched, so it costs no memory.
+    images = np.empty((total // (2 * PIXELS) + 1, PIXELS), dtype=np.uint8)
+    labels, splits = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int8)]
     for batch in reader:
-        emotion, pixels, usage = (column.to_pylist() for column in batch.columns)
-        yield _fast_pixels(pixels), _codes(emotion, _LABELS, np.int64), _codes(usage, _SPLIT_CODES, np.int8)
-        done += batch.nbytes
+        emotion, pixels, *usage = batch.columns
+        _parse_pixels(parser, pixels, images[row : row + len(batch)])
+        labels.append(_codes(emotion, _LABELS, np.int64))
+        splits.append(_codes(usage[0], _SPLIT_CODES, np.int8) if usage else _no_usage(len(batch)))
+        row, done = row + len(batch), done + batch.nbytes
         progress(min(done, total), total)
+    return images[:row], np.concatenate(labels), np.concatenate(splits)
 
 
-def _fast_pixels(rows: list[bytes]) -> NDArray[np.uint8]:
-    # With single blanks and nothing else between the numbers, the count of blanks is the count of pixels less one, so
-    # that a short row cannot hide behind a long one when the whole block is parsed at once.
-    if any(row.count(b" ") != PIXELS - 1 or b"  " in row or row.strip() != row for row in rows):
+def _no_usage(rows: int) -> NDArray[np.int8]:
+    return np.full(rows, _SPLIT_CODES[_NO_USAGE], dtype=np.int8)
+
+
+def _parse_pixels(parser: PixelText, column: Any, out_RP: NDArray[np.uint8]) -> None:
+    _, offsets, text = column.buffers()
+    if text is None or column.null_count or len(out_RP) != len(column):
         raise _Irregular
-    if any(row.translate(None, b"0123456789 ") for row in rows):  # a sign, a tab, a word
-        raise _Irregular
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's word for text that is no number; counted below
-        try:
-            # A number too large for int64 becomes its largest, and is refused below like any other above 255.
-            values = np.fromstring(b" ".join(rows), dtype=np.int64, sep=" ")
-        except ValueError:
-            raise _Irregular from None
-    if len(values) != len(rows) * PIXELS or (len(values) and (values.min() < 0 or values.max() > 255)):
-        raise _Irregular
-    return values.astype(np.uint8).reshape(-1, PIXELS)
+    offsets_R1 = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
+    parser.parse(np.frombuffer(text, dtype=np.uint8), offsets_R1, out_RP)
 
 
-def _codes(values: list[bytes], codes: dict[bytes, int], dtype: type) -> NDArray:
+def _codes(column: Any, codes: dict[str, int], dtype: type) -> NDArray:
+    # Not arrow's dictionary encoding: it loads all of pyarrow.compute first, which takes ten times as long as this.
     try:
-        return np.array([codes[value] for value in values], dtype=dtype)
-    except KeyError:
+        return np.array([codes[value.decode().strip()] for value in column.to_pylist()], dtype=dtype)
+    except (KeyError, UnicodeDecodeError):
         raise _Irregular from None
 
 
-def _read_carefully(path: Path) -> _Block:
+def _read_carefully(path: Path) -> _Table:
     images, labels, splits, problems = [], [], [], []
     for line, row in _rows(path):
         problem = row if isinstance(row, str) else _problem(row)
@@ -119,7 +177,7 @@ def _read_carefully(path: Path) -> _Block:
             emotion, pixels, usage = row
             images.append(np.array(pixels.split(), dtype=np.uint8))
             labels.append(int(emotion))
-            splits.append(_SPLIT_CODES[usage.encode()])
+            splits.append(_SPLIT_CODES[usage])
     if problems:
         more = f"; {len(problems)} bad rows in all" if len(problems) > _SHOWN else ""
         raise DataError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}. Repair these rows or fetch the file again.")
@@ -128,11 +186,12 @@ def _read_carefully(path: Path) -> _Block:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str] | str]]:
-    """Line number and the row's emotion, pixels and Usage, or a sentence where the row has not all of them."""
+    """Line number and the row's emotion, pixels and Usage, or a sentence where the row has not every field."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file)
-        header = next(reader)
-        places = [header.index(name) for name in COLUMNS]
+        header = _stripped(next(reader))
+        places = [header.index(name) for name in COLUMNS if name in header]
+        rest = [_NO_USAGE] if "Usage" not in header else []
         line = reader.line_num + 1  # where the next row begins: a quote that never closes swallows the lines after it
         try:
             for row in reader:
@@ -143,7 +202,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str] | str]]:
                 yield (
                     begun,
                     (
-                        [row[place].strip() for place in places]
+                        [row[place].strip() for place in places] + rest
                         if whole
                         else f"{len(row)} fields where the header has {len(header)}"
                     ),
@@ -154,9 +213,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str] | str]]:
 
 def _problem(row: list[str]) -> str | None:
     emotion, pixels, usage = row
-    if emotion.encode() not in _LABELS:
+    if emotion not in _LABELS:
         return f"emotion {emotion[:20]!r}, expected 0 to {len(EMOTIONS) - 1}"
-    if usage.encode() not in _SPLIT_CODES:
+    if usage not in _SPLIT_CODES:
         return f"Usage {usage[:20]!r}, expected {', '.join(USAGE_TO_SPLIT)}"
     values = pixels.split()
     if len(values) != PIXELS:

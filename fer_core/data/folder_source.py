@@ -1,128 +1,217 @@
-"""FER2013 as an image folder: `{train,test}/<emotion>/*.png|jpg`, as most copies on the web have it."""
+"""Folders of labelled faces: `<emotion>/*` or `<split>/<emotion>/*`, in whatever folders they are wrapped."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from fer_core.data.csv_source import Progress
+from fer_core.data.held_out import hold_out
+from fer_core.data.image_file import FORMATS, decode_all
 from fer_core.data.store import Faces
 from fer_core.errors import DataError
-from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
+from fer_core.labels import ALIASES, EMOTIONS, SPLITS, USAGE_TO_SPLIT
 
-PARTS = {"train": "train", "test": "private"}
-"""Top folder -> split of its images, unless a file's name begins with the challenge's own name of the split."""
+_SPLIT_WORDS: dict[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "public", "publictest", "dev"), "public"),
+    **dict.fromkeys(("test", "testing", "private", "privatetest"), "private"),
+}
+_FER2013_NUMBERS = {str(code): name for code, name in enumerate(EMOTIONS)}
+_RAFDB_NUMBERS = {
+    "1": "surprise", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "angry", "7": "neutral",
+}  # fmt: skip
+_NUMBERINGS = (("FER2013's order", _FER2013_NUMBERS), ("RAF-DB's numbering", _RAFDB_NUMBERS))
+_EXPECTED = f"<emotion>/* or <split>/<emotion>/*, the emotions being {', '.join(EMOTIONS)} (or 0 to 6, or 1 to 7)"
 
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-_MAX_SIDE = 1024
-_SHOWN = 3
-_HELD_OUT = 10
-"""One in so many of `train/` is held out as `public` where the layout has no such split."""
-_HELD_OUT_SEED = 2013
+_DEPTH = 5
+"""Folders below the given one that are looked into: three wrappers, the split, the emotion."""
+_FOLDERS_TO_GLANCE = 2_000
+"""So many folders are looked into before something is said to be no image folder."""
+_LITTER = {"__MACOSX", "lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini"}
+"""What operating systems leave lying about, beside hidden files."""
+_LISTED = 10
 
 
-@dataclass(frozen=True)
-class _ImageFile:
+@dataclass
+class _Folder:
+    """One folder: what lies in it, sorted by name."""
+
     path: Path
-    label: int
-    split: str
+    parts: tuple[str, ...]
+    """Names of the folders from the root down to this one; empty for the root itself."""
+    images: list[str] = field(default_factory=list)
+    others: int = 0
+    folders: list[Path] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.parts[-1].lower() if self.parts else ""
+
+    @property
+    def split(self) -> str:
+        """Split of the nearest folder above that is named like one."""
+        words = (_SPLIT_WORDS.get(name.lower()) for name in reversed(self.parts[:-1]))
+        return next(filter(None, words), "train")
 
 
 def looks_like_folder_source(path: Path) -> bool:
-    return all((path / part).is_dir() for part in PARTS)
+    """Whether images lie in a folder named like an emotion or a number. Stops at the first.
+
+    Raises: DataError: a folder in it cannot be looked into, or a symlink leads out of it.
+    """
+    known = ALIASES.keys() | _FER2013_NUMBERS.keys() | _RAFDB_NUMBERS.keys()
+    glance = islice(_walk(path), _FOLDERS_TO_GLANCE)
+    return path.is_dir() and any(folder.images and folder.name in known for folder in glance)
 
 
 def folder_signature(path: Path) -> str:
-    """What changes when images are added or removed: each class folder's name, time and number of entries."""
-    parts = []
-    for folder in _class_folders(path):
-        parts.append(f"{folder.relative_to(path)}:{folder.stat().st_mtime_ns}:{sum(1 for _ in folder.iterdir())}")
-    return "|".join(parts)
+    """What changes when images are added or removed: each folder's name, time and number of entries."""
+    return "|".join(sorted(_signature_parts(path, path.resolve(), 0)))
 
 
 def read_folder(path: Path, progress: Progress) -> Faces:
-    """Read `{train,test}/<emotion>/*`; rows are sorted by path.
+    """Read every image in a folder named like an emotion; rows are sorted by path.
 
-    `Training_`, `PublicTest_` and `PrivateTest_` at the start of a file name give its split. Without them `test/` is
-    `private`, and a stratified tenth of `train/` is held out as `public`; a note says so.
+    - The name of the folder that an image lies in is its emotion: one of `labels.ALIASES`, in any case, or a number
+      where the numbers are exactly 0 to 6 (FER2013's order) or 1 to 7 (RAF-DB's numbering).
+    - `Training_`, `PublicTest_` or `PrivateTest_` at the start of a file's name is its split, else the nearest folder
+      above named like one (train; val, public; test, private), else `train`. What is missing, `hold_out` makes.
+    - Images of one size of up to 224 pixels a side are kept as they are. Of any others, the centre square is resized
+      to 48 x 48.
 
-    Raises: DataError: an unknown emotion folder, no images, unreadable images, or images of different sizes.
+    `notes` say what was left out, resized, held out or read by number.
+
+    Raises: DataError: no folder is a known emotion, no training images, images that cannot be read, or a symlink that
+    leads out of the folder.
     """
-    files = list(_image_files(path))
-    if not files:
-        raise DataError(f"{path}: no images. Expected train/<emotion>/*.png or *.jpg, and test/ beside it.")
-    images = _read_images([file.path for file in files], progress)
-    labels = np.array([file.label for file in files], dtype=np.int64)
-    splits = np.array([SPLITS.index(file.split) for file in files], dtype=np.int8)
-    if SPLITS.index("public") in splits:
-        return Faces(images, labels, splits)
-    note = (
-        f"This folder has no public split: a stratified tenth of train/ (seed {_HELD_OUT_SEED}) is held out as public."
-    )
-    return Faces(images, labels, _hold_out(labels, splits), (note,))
-
-
-def _class_folders(path: Path) -> list[Path]:
-    return sorted(folder for part in PARTS for folder in (path / part).iterdir() if folder.is_dir())
-
-
-def _image_files(path: Path) -> Iterator[_ImageFile]:
-    for folder in _class_folders(path):
-        if folder.name.lower() not in EMOTIONS:
-            raise DataError(f"{folder}: not an emotion. Expected folders named {', '.join(EMOTIONS)}.")
-        label = EMOTIONS.index(folder.name.lower())
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in _SUFFIXES:
-                yield _ImageFile(file, label, _split_of(file.name) or PARTS[folder.parent.name])
+    folders = sorted(_walk(path), key=lambda folder: folder.parts)
+    emotions, notes = _emotions(path, folders)
+    files = [
+        (f"{folder.path}{os.sep}{name}", emotions[folder.name], _split_of(name) or folder.split)
+        for folder in folders
+        if folder.name in emotions
+        for name in folder.images
+    ]
+    splits = np.array([SPLITS.index(split) for _, _, split in files], dtype=np.int8)
+    if SPLITS.index("train") not in splits:
+        raise DataError(f"{path}: all {len(files)} images are in val or test folders, none in train/, to learn from.")
+    labels = np.array([EMOTIONS.index(emotion) for _, emotion, _ in files], dtype=np.int64)
+    images, size_notes = decode_all([name for name, _, _ in files], progress)
+    splits, held_out_notes = hold_out(labels, splits)
+    return Faces(images, labels, splits, (*notes, *_left_out(folders, emotions), *size_notes, *held_out_notes))
 
 
 def _split_of(name: str) -> str | None:
     return USAGE_TO_SPLIT.get(name.split("_")[0])
 
 
-def _hold_out(labels_N: NDArray[np.int64], splits_N: NDArray[np.int8]) -> NDArray[np.int8]:
-    rng = np.random.default_rng(_HELD_OUT_SEED)
-    splits = splits_N.copy()
-    for label in range(len(EMOTIONS)):
-        rows = np.flatnonzero((labels_N == label) & (splits_N == SPLITS.index("train")))
-        splits[rng.permutation(rows)[: round(len(rows) / _HELD_OUT)]] = SPLITS.index("public")
-    return splits
+def _emotions(path: Path, folders: list[_Folder]) -> tuple[dict[str, str], list[str]]:
+    """Lower-case folder name -> emotion, of the class folders that have one, and a note where numbers were read."""
+    names = {folder.name for folder in folders if folder.images}
+    if not names:
+        raise DataError(f"{path}: no images. Expected {_EXPECTED}.")
+    found = {name: ALIASES[name] for name in names & ALIASES.keys()}
+    numbers = {name for name in names if name.isascii() and name.isdigit()}
+    for title, numbering in _NUMBERINGS:
+        if numbers == numbering.keys():
+            order = ", ".join(f"{number} {emotion}" for number, emotion in numbering.items())
+            return found | numbering, [f"The folders' numbers are read in {title}: {order}."]
+    if not found:
+        listed = ", ".join(sorted(names - {""})[:_LISTED]) or "no folder, only images"
+        raise DataError(
+            f"{path}: no images in a folder named after an emotion (found: {listed}). Expected {_EXPECTED}."
+        )
+    return found, []
 
 
-def _read_images(paths: list[Path], progress: Progress) -> NDArray[np.uint8]:
-    images: list[NDArray[np.uint8]] = []
-    problems: list[str] = []
-    with ThreadPoolExecutor() as pool:  # Pillow lets go of the interpreter while it reads and decodes
-        for done, image in enumerate(pool.map(_read_image, paths, chunksize=64), 1):
-            if isinstance(image, str):
-                problems.append(image)
-            elif images and image.shape != images[0].shape:
-                problems.append(f"{paths[done - 1]}: {_size(image)}, where the first image has {_size(images[0])}")
-            else:
-                images.append(image)
-            if done % 512 == 0 or done == len(paths):
-                progress(done, len(paths))
-    if problems:
-        more = f"; {len(problems)} bad images in all" if len(problems) > _SHOWN else ""
-        raise DataError(f"{'; '.join(problems[:_SHOWN])}{more}. Repair or remove them.")
-    return np.stack(images)
+def _left_out(folders: list[_Folder], emotions: dict[str, str]) -> Iterator[str]:
+    """A sentence for everything that is there and was not read."""
+    counts: Counter[str] = Counter()
+    for folder in folders:
+        if folder.name not in emotions:
+            counts[folder.name] += len(folder.images)
+    for name, n in sorted(counts.items()):
+        if n and name:
+            yield f"{name}: {_counted(n, 'image')} left out; FER2013 has no such emotion."
+        elif n:
+            yield f"{_counted(n, 'image')} left out, in no folder named after an emotion."
+    others = sum(folder.others for folder in folders)
+    if others:
+        yield f"{_counted(others, 'file')} left out, no {'images' if others > 1 else 'image'} by name."
+    if any(folder.folders and len(folder.parts) == _DEPTH for folder in folders):
+        yield f"Folders more than {_DEPTH} levels down are left out."
 
 
-def _read_image(path: Path) -> NDArray[np.uint8] | str:
-    """The image in grey, or a sentence that names the file and what is wrong with it."""
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def _walk(path: Path) -> Iterator[_Folder]:
+    """Every folder down to `_DEPTH`, the upper ones first, so that a glance finds what lies near."""
+    root = path.resolve()
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(path, ())]
+    for below, parts in waiting:
+        folder = _list(root, below, parts)
+        yield folder
+        if len(parts) < _DEPTH:
+            waiting += [(inner, (*parts, inner.name)) for inner in folder.folders]
+
+
+def _list(root: Path, path: Path, parts: tuple[str, ...]) -> _Folder:
+    folder = _Folder(path, parts)
+    for entry in _entries(path):
+        if _is_litter(entry.name) or (entry.is_symlink() and not _leads_on(root, Path(entry.path))):
+            continue
+        if entry.is_dir():
+            folder.folders.append(Path(entry.path))
+        elif _suffix(entry.name) in FORMATS and (entry.is_file() or entry.is_symlink()):  # not a pipe, which never ends
+            folder.images.append(entry.name)
+        else:
+            folder.others += 1
+    folder.images.sort()
+    folder.folders.sort()
+    return folder
+
+
+def _signature_parts(path: Path, root: Path, depth: int) -> Iterator[str]:
+    entries = _entries(path)
+    yield f"{path}:{path.stat().st_mtime_ns}:{len(entries)}"
+    for entry in entries if depth < _DEPTH else []:
+        if entry.is_dir() and not _is_litter(entry.name):
+            below = Path(entry.path)
+            if not entry.is_symlink() or _leads_on(root, below):
+                yield from _signature_parts(below, root, depth + 1)
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
     try:
-        with Image.open(path, formats=list(set(_SUFFIXES.values()))) as image:
-            if max(image.size) > _MAX_SIDE:  # looked at before a single pixel is decoded
-                return f"{path}: {image.width} x {image.height} pixels, at most {_MAX_SIDE} a side are read"
-            return np.asarray(image.convert("L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(f" {str(path)!r}", "")
-        return f"{path}: not a readable PNG or JPEG image ({reason})"
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
-def _size(image: NDArray[np.uint8]) -> str:
-    return f"{image.shape[1]} x {image.shape[0]} pixels"
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name in _LITTER
+
+
+def _suffix(name: str) -> str:
+    """As `Path.suffix`, in lower case; a `Path` for each of 36,000 names takes as long as listing them."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def _leads_on(root: Path, link: Path) -> bool:
+    """Whether a symlink leads to something in the folder that has not been entered on the way to the link.
+
+    Raises: DataError: it leads out of the folder, where neither the signature nor a copy of the folder would see it.
+    """
+    target = Path(os.path.realpath(link))
+    if not target.is_relative_to(root):
+        raise DataError(f"{link}: a link out of this folder, to {target}. Put a copy in its place, or remove it.")
+    return target not in link.parent.resolve().parents and target != link.parent.resolve()

@@ -2,14 +2,18 @@
 
 6,000 drawn faces in FER2013's proportions. Hard on purpose: weak and mixed expressions, confusable wrong labels, and
 disgust both rare and close to anger, so that balancing has something to find.
-Shapes: N faces, U action units, H x W pixels.
+Ten made-up taggers vote on each face, so that the label modes of FER+ have something to work on too.
+Shapes: N faces, U action units, H x W pixels, V vote columns (`labels.FERPLUS_COLUMNS`).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.data.drawing import ACTION_UNITS, draw_faces
-from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS, SPLITS
+from fer_core.data.store import Faces
+from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION, SPLITS
 
 SAMPLE_SEED: int = 2013
 
@@ -41,20 +45,32 @@ WRONG_LABEL_SHARE = 0.05
 """Faces that carry a confusable wrong label: with the blends, they keep any model well under 100%."""
 
 
-def draw_sample(
-    seed: int = SAMPLE_SEED,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int8]]:
+TAGGERS = 10
+STRAY_VOTES: dict[str, float] = {"unknown": 0.02, "NF": 0.005, "contempt": 0.015}
+"""Shares of votes that have nothing to do with what the face shows."""
+
+
+class Blend(NamedTuple):
+    """What each face shows beside its emotion: how strongly it shows it, and how much of which other one."""
+
+    strength_N1: NDArray[np.float64]
+    mix_N1: NDArray[np.float64]
+    other_N: NDArray[np.int64]
+
+
+def draw_sample(seed: int = SAMPLE_SEED) -> Faces:
     """Draw the whole sample data set; the same seed gives the same bytes.
 
-    Returns: images uint8 (6000, 48, 48); labels int64 (6000,), indices into `labels.EMOTIONS`; split codes int8
-        (6000,), indices into `labels.SPLITS`. Rows are grouped by split and shuffled within.
+    Returns: 6,000 faces of 48 x 48 pixels with labels, splits and votes. Rows are grouped by split and shuffled within.
     """
     rng = np.random.default_rng(seed)
     labels_N = np.concatenate([rng.permutation(_split_labels(SAMPLE_SIZES[split])) for split in SPLITS])
     splits_N = np.repeat(np.arange(len(SPLITS), dtype=np.int8), [SAMPLE_SIZES[split] for split in SPLITS])
     shown_N = _mislabel(labels_N, rng)
-    images_NHW = draw_faces(express(shown_N, rng), rng)
-    return images_NHW, labels_N, splits_N
+    blend = draw_blend(shown_N, rng)
+    images_NHW = draw_faces(express(shown_N, blend, rng), rng)
+    votes_NV = draw_votes(shown_N, blend, np.random.default_rng([seed, TAGGERS]))
+    return Faces(images_NHW, labels_N, splits_N, votes_NV=votes_NV)
 
 
 def class_counts(total: int) -> dict[str, int]:
@@ -67,20 +83,45 @@ def class_counts(total: int) -> dict[str, int]:
     return counts
 
 
-def express(emotions_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+def draw_blend(emotions_N: NDArray[np.int64], rng: np.random.Generator) -> Blend:
+    """How strongly each face shows its emotion, and for `AMBIGUOUS_SHARE` of them, what it shows beside it."""
+    count = len(emotions_N)
+    strength_N1 = rng.beta(5.0, 1.4, (count, 1))
+    ambiguous_N1 = rng.random((count, 1)) < AMBIGUOUS_SHARE
+    mix_N1 = ambiguous_N1 * rng.uniform(0.25, 0.55, (count, 1))
+    return Blend(strength_N1, mix_N1, _confused(emotions_N, rng))
+
+
+def express(emotions_N: NDArray[np.int64], blend: Blend, rng: np.random.Generator) -> NDArray[np.float64]:
     """Action units of one face per emotion index: its prototype at a random strength, each unit varied, some blended.
 
     Returns: intensities 0..1, shape (N, len(ACTION_UNITS)), as `drawing.draw_faces` takes them.
     """
-    count = len(emotions_N)
-    strength_N1 = rng.beta(5.0, 1.4, (count, 1))
-    units_NU = _prototypes()[emotions_N] * strength_N1
-    ambiguous_N1 = rng.random((count, 1)) < AMBIGUOUS_SHARE
-    mix_N1 = ambiguous_N1 * rng.uniform(0.25, 0.55, (count, 1))
-    units_NU = (1 - mix_N1) * units_NU + mix_N1 * strength_N1 * _prototypes()[_confused(emotions_N, rng)]
+    strength_N1, mix_N1, other_N = blend
+    units_NU = (1 - mix_N1) * _prototypes()[emotions_N] * strength_N1
+    units_NU += mix_N1 * strength_N1 * _prototypes()[other_N]
     units_NU *= rng.uniform(0.55, 1.25, units_NU.shape) * (rng.random(units_NU.shape) > 0.10)
     units_NU += 0.06 * np.abs(rng.standard_normal(units_NU.shape))  # nobody's face is ever quite at rest
     return units_NU.clip(0, 1)
+
+
+def draw_votes(emotions_N: NDArray[np.int64], blend: Blend, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What ten taggers say of each face, uint8 (N, V): mostly what it shows, neutral the weaker it shows it."""
+    rows, columns = np.arange(len(emotions_N)), _vote_columns()
+    mix_N, weak_N = blend.mix_N1[:, 0], 0.5 * (1 - blend.strength_N1[:, 0])
+    shares_NV = np.zeros((len(rows), len(FERPLUS_COLUMNS)))
+    shares_NV[rows, columns[emotions_N]] += (1 - mix_N) * (1 - weak_N) + 0.05
+    shares_NV[rows, columns[blend.other_N]] += mix_N * (1 - weak_N) + 0.08
+    shares_NV[:, FERPLUS_COLUMNS.index("neutral")] += weak_N
+    for name, share in STRAY_VOTES.items():
+        shares_NV[:, FERPLUS_COLUMNS.index(name)] += share
+    return rng.multinomial(TAGGERS, shares_NV / shares_NV.sum(axis=1, keepdims=True)).astype(np.uint8)
+
+
+def _vote_columns() -> NDArray[np.int64]:
+    """The vote column of each emotion, in the order of `EMOTIONS`."""
+    by_emotion = {emotion: FERPLUS_COLUMNS.index(column) for column, emotion in FERPLUS_TO_EMOTION.items()}
+    return np.array([by_emotion[name] for name in EMOTIONS])
 
 
 def _split_labels(total: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from filelock import FileLock
 
 from fer_core.config import RunConfig
 from fer_core.data import drawing, sample
+from fer_core.data.archive_source import is_archive, unpacked
 from fer_core.data.csv_source import Progress, read_csv
-from fer_core.data.folder_source import PARTS, folder_signature, looks_like_folder_source, read_folder
+from fer_core.data.ferplus import FILE_NAME, with_votes
+from fer_core.data.folder_source import folder_signature, looks_like_folder_source, read_folder
+from fer_core.data.npz_source import read_npz
 from fer_core.data.sample import SAMPLE_SEED, draw_sample
 from fer_core.data.store import FORMAT, Faces, FaceStore, cache_error, read_store, write_store
 from fer_core.errors import DataError
@@ -19,6 +23,11 @@ from fer_core.settings import Settings
 SAMPLE = "sample"
 DEFAULT_FOLDER = Path("data")
 SAMPLE_TITLE = "drawn sample faces"
+FILES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
+"""The challenge's files, the first that is there; in the folder itself, or in `fer2013/` as torchvision has it."""
+ARCHIVES = ("fer2013.tar.gz", "archive.zip", "fer2013.zip")
+_SHOWN = 5
+HINT = "Give a fer2013.csv, an image folder, an archive of either, or 'sample'."
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,10 @@ class Source:
 
     title: str
     kind: str
+    """`csv`, `folder`, `npz`, `archive` or `sample`."""
     path: Path | None = None
+    ferplus: Path | None = None
+    """FER+'s votes file: the one that was named, else the one that lies beside the data."""
 
     @property
     def name(self) -> str:
@@ -40,29 +52,36 @@ class Source:
 
     @property
     def signature(self) -> str:
-        """Changes when the content may have changed; costs no more than a few system calls."""
+        """Changes when the faces may have changed; costs no more than a few system calls."""
         if self.path is None:
             return f"{SAMPLE_SEED}:{_code_of_the_sample()}"  # nobody trains on a cached older drawing
         if self.kind == "folder":
             return folder_signature(self.path)
-        stat = self.path.stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        beside = self.path.with_name("test.csv")  # the rows without labels, which a note counts
+        return _file_signature(self.path) + (_file_signature(beside) if self.path.name == "train.csv" else "")
 
-    def read(self, progress: Progress) -> Faces:
-        if self.path is None:
-            return Faces(*draw_sample(SAMPLE_SEED))
-        return read_csv(self.path, progress) if self.kind == "csv" else read_folder(self.path, progress)
+    @property
+    def full_signature(self) -> str:
+        """Changes when the faces or their votes may have changed."""
+        return self.signature + ("" if self.ferplus is None else f"|{self.ferplus}:{_file_signature(self.ferplus)}")
 
 
-def find_source(data: str | None = None) -> Source:
+def find_source(data: str | None = None, ferplus: str | None = None) -> Source:
     """The source that `data` names: a path or `sample`; left out, `$FER_DATA`, else `data/`, else the sample.
 
+    Args: ferplus: path of FER+'s `fer2013new.csv`; left out, the one beside the data, where there is one.
     Raises: DataError: there is nothing at that path, or nothing in it that we read.
     """
     data = data or Settings().data
-    if data is None:
-        return _at(DEFAULT_FOLDER) if _has_faces(DEFAULT_FOLDER) else Source(SAMPLE_TITLE, "sample")
-    return Source(SAMPLE_TITLE, "sample") if data == SAMPLE else _at(Path(data).expanduser())
+    if data is None and _inside(DEFAULT_FOLDER) is not None:
+        data = str(DEFAULT_FOLDER)
+    votes = None if ferplus is None else Path(ferplus).expanduser()
+    if votes is not None and not votes.is_file():
+        raise DataError(f"{votes}: no such file. Give FER+'s {FILE_NAME}, or leave --ferplus out.")
+    if data is None or data == SAMPLE:
+        return Source(SAMPLE_TITLE, "sample", ferplus=votes and votes.resolve())
+    source = _at(Path(data).expanduser())
+    return Source(source.title, source.kind, source.path, votes.resolve() if votes else _votes_beside(source))
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
@@ -70,59 +89,136 @@ def resolve_config(config: RunConfig) -> RunConfig:
 
     Raises: DataError: the source is not there.
     """
-    source = find_source(config.data)
-    return config.changed(data=source.name).resolved(source.default_epochs)
+    source = find_source(config.data, config.ferplus)
+    votes = None if source.ferplus is None or config.labels == "fer" else str(source.ferplus)
+    return config.changed(data=source.name, ferplus=votes).resolved(source.default_epochs)
 
 
-def open_store(data: str | None = None, progress: Progress = lambda done, total: None) -> FaceStore:
+def open_store(
+    data: str | None = None,
+    progress: Progress = lambda done, total: None,
+    *,
+    ferplus: str | None = None,
+    rescan: bool = False,
+) -> FaceStore:
     """Open a source by name (see `find_source`). The first time parses it and writes a cache under `$FER_CACHE`.
 
-    Args: progress: called with bytes or files done, and how many there are, while parsing.
+    Args:
+        progress: called with bytes or files done, and how many there are, while parsing.
+        rescan: parse again, even where size and time (of a folder: its class folders' times and counts) are as before.
     Raises: DataError: nothing there, damaged content, or no room for the cache; nothing half-read is kept.
     """
-    source = find_source(data)
+    source = find_source(data, ferplus)
     try:
         folder = _cache_folder(source)
-        return read_store(folder) or _fill_cache(folder, source, progress)
+        store = None if rescan else read_store(folder)
+        store = store or _fill_cache(folder, source, progress, rescan)
+        return store if source.ferplus is None else with_votes(store, source.ferplus)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror or error}).") from None
 
 
-def _fill_cache(folder: Path, source: Source, progress: Progress) -> FaceStore:
+def read_source(path: Path, progress: Progress = lambda done, total: None) -> Faces:
+    """The faces of a file or folder of any kind, without the cache. Raises: DataError."""
+    return _read(_at(path), progress)[0]
+
+
+def _read(source: Source, progress: Progress) -> tuple[Faces, str]:
+    """The faces, and what they lay in: of an archive, what is in it."""
+    if source.path is None:
+        return draw_sample(SAMPLE_SEED), source.kind
+    if source.kind == "archive":
+        return _read_archive(source.path, progress)
+    return _READERS[source.kind](source.path, progress), source.kind
+
+
+_READERS: dict[str, Callable[[Path, Progress], Faces]] = {"csv": read_csv, "folder": read_folder, "npz": read_npz}
+
+
+def _read_archive(path: Path, progress: Progress) -> tuple[Faces, str]:
+    cache = Settings().cache
+    cache.mkdir(parents=True, exist_ok=True)
+    with unpacked(path, cache, progress) as folder:
+        try:
+            inner = _inside(folder) or next(filter(None, map(_inside, sorted(folder.iterdir()))), None)
+            if inner is None:
+                raise DataError(f"{path}: no fer2013.csv and no folders named after emotions in it.")
+            return _read(inner, progress)
+        except DataError as error:  # a person knows the archive, not the place it was unpacked to
+            raise DataError(str(error).replace(f"{folder}/", f"{path}: ").replace(str(folder), str(path))) from None
+
+
+def _fill_cache(folder: Path, source: Source, progress: Progress, rescan: bool) -> FaceStore:
     cache = Settings().cache
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cache_error(cache, error) from None
     with FileLock(cache / "open.lock"):  # of two that open a source for the first time, one parses and one waits
-        store = read_store(folder)
+        store = None if rescan else read_store(folder)
         if store is None:
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another format
-            write_store(folder, source.read(progress), source.title, source.kind)
+            _sweep(cache)
+            faces, kind = _read(source, progress)
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, of another format, or to be scanned again
+            write_store(folder, faces, source.title, kind)
             _drop_older(folder)
             store = read_store(folder)
     assert store is not None, "the store that was just written"
     return store
 
 
-def _has_faces(folder: Path) -> bool:
-    return looks_like_folder_source(folder) or (folder / "fer2013.csv").is_file()
+def _sweep(cache: Path) -> None:
+    """Remove what a killed process left half-written; whoever holds the lock is the only one who writes."""
+    for left in (*cache.glob("stores/.*"), *cache.glob(".unpacked*")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _at(path: Path) -> Source:
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder. Give a fer2013.csv, an image folder, or 'sample'.")
+        raise DataError(f"{path}: no such file or folder. {HINT}")
     path = path.resolve()
     if path.is_file():
-        return Source(str(path), "csv", path)
-    if looks_like_folder_source(path):
-        return Source(str(path), "folder", path)
-    if (path / "fer2013.csv").is_file():
-        return Source(str(path / "fer2013.csv"), "csv", path / "fer2013.csv")
-    wanted = " and ".join(f"{part}/" for part in PARTS)
-    raise DataError(
-        f"{path}: neither fer2013.csv nor the folders {wanted} in it. Give a file, such a folder, or 'sample'."
-    )
+        return Source(str(path), _file_kind(path), path)
+    found = _inside(path)
+    if found is None:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir() if not entry.name.startswith("."))
+        holds = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        raise DataError(
+            f"{path}: neither fer2013.csv, nor an archive of it, nor folders named after emotions in it "
+            f"(found: {holds or 'nothing'}). {HINT}"
+        )
+    return found
+
+
+def _file_kind(path: Path) -> str:
+    if path.suffix.lower() == ".npz":
+        return "npz"
+    return "archive" if is_archive(path) else "csv"
+
+
+def _inside(folder: Path) -> Source | None:
+    """What a folder holds: the challenge's file, else image folders, else an archive of either."""
+    folder = folder.resolve()
+    names = [folder / part / name for part in ("", "fer2013") for name in FILES]
+    file = next((path for path in names if path.is_file()), None)
+    if file is None and folder.is_dir() and looks_like_folder_source(folder):
+        return Source(str(folder), "folder", folder)
+    packed = [folder / name for name in (*ARCHIVES, "fer2013.npz")]
+    file = file or next((path for path in packed if path.is_file()), None)
+    return None if file is None else Source(str(file), _file_kind(file), file)
+
+
+def _votes_beside(source: Source) -> Path | None:
+    assert source.path is not None
+    places = [source.path, source.path.parent] if source.path.is_dir() else [source.path.parent]
+    return next((place / FILE_NAME for place in places if (place / FILE_NAME).is_file()), None)
+
+
+def _file_signature(path: Path) -> str:
+    if not path.exists():
+        return ""
+    stat = path.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def _cache_folder(source: Source) -> Path:

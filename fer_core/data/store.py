@@ -6,6 +6,7 @@ Shapes: N faces, H x W pixels, K classes.
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,14 @@ from fer_core.errors import DataError
 from fer_core.files import folder_atomic, write_json
 from fer_core.labels import EMOTIONS, SPLITS
 
-FORMAT = 1
+FORMAT = 2
 """Format number of a cached store; another number is parsed anew."""
 
-_ARRAYS = ("images", "labels", "splits", "hashes")
+_ARRAYS = ("images", "labels", "splits", "hashes", "brightness", "contrast")
+_LIGHT_ROWS = 512  # float copies of so many faces stay in the processor's cache
+
+OUT = -1
+"""Split code of a row that a label mode or a flag leaves out: it keeps its number, and is in no split."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +38,45 @@ class Faces:
     splits_N: NDArray[np.int8]
     notes: tuple[str, ...] = ()
     """What a person must be told about how these rows came to be, one sentence each."""
+    votes_NV: NDArray[np.uint8] | None = None
+    """Ten taggers' votes where the source itself has them, (N, 10) in the order of `labels.FERPLUS_COLUMNS`."""
 
 
 @dataclass(frozen=True)
 class FaceStore:
-    """Every face of a source, read-only. Arrays are memory maps: slicing reads only what is asked for."""
+    """Every face of a source, read-only. Arrays are memory maps: slicing reads only what is asked for.
+
+    A label mode or a flag gives another view of the same rows (`labelling.labelled`, `quality.leave_out`): pixels,
+    hashes and row numbers stay, labels and splits change, and what is left out stands in no split.
+    """
 
     images_NHW: NDArray[np.uint8]
     labels_N: NDArray[np.int64]
     splits_N: NDArray[np.int8]
     hashes_N: NDArray[np.uint64]
     """64-bit hash of each row's pixels (`pixel_hashes`): the same face has the same hash in every source."""
+    brightness_N: NDArray[np.float32]
+    """Mean grey value of each face, 0 to 255."""
+    contrast_N: NDArray[np.float32]
+    """Standard deviation of each face's grey values, 0 to 127.5."""
     source: str
     """The source as a person would name it: a path, or `drawn sample faces`."""
     kind: str
-    """`csv`, `folder` or `sample`."""
+    """`csv`, `folder`, `archive`, `npz` or `sample`."""
     fingerprint: str
     """Hash of pixels, labels, splits and class names together: equal content, equal fingerprint."""
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = EMOTIONS
     votes_NV: NDArray[np.uint8] | None = None
-    """FER+ votes, (N, 10) in the order of `labels.FERPLUS_COLUMNS`, or None."""
+    """FER+ votes, (N, 10) in the order of `labels.FERPLUS_COLUMNS`; all zero where a row has none. None: no FER+."""
+    targets_NK: NDArray[np.float32] | None = None
+    """Share of each class in the target of a row, where the label mode has such; rows sum to 1. None: the label."""
+    folder: Path | None = None
+    """Where the store lies in the cache; what is derived from it is kept there too."""
 
     def __len__(self) -> int:
-        return len(self.labels_N)
+        """Faces that stand in a split."""
+        return int(self.counts_SK.sum())
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -72,7 +92,8 @@ class FaceStore:
     @cached_property
     def counts_SK(self) -> NDArray[np.int64]:
         """Faces per split and class, shape (3, K), rows in the order of `labels.SPLITS`."""
-        cells = self.splits_N.astype(np.int64) * len(self.classes) + self.labels_N
+        inside = np.flatnonzero(self.splits_N != OUT)
+        cells = self.splits_N[inside].astype(np.int64) * len(self.classes) + self.labels_N[inside]
         return np.bincount(cells, minlength=len(SPLITS) * len(self.classes)).reshape(len(SPLITS), -1)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -116,10 +137,14 @@ def content_fingerprint(hashes_N: Any, labels_N: Any, splits_N: Any, classes: It
 
 def write_store(folder: Path, faces: Faces, source: str, kind: str) -> None:
     """Write a store's arrays and `meta.json` to `folder`, whole or not at all. Raises: DataError: the disk is full."""
-    hashes = pixel_hashes(faces.images_NHW)
-    arrays: dict[str, NDArray[Any]] = dict(
-        zip(_ARRAYS, (faces.images_NHW, faces.labels_N, faces.splits_N, hashes), strict=True)
-    )
+    with ThreadPoolExecutor(1) as beside:  # hashing lets go of the interpreter: both cores work on a first open
+        hashing = beside.submit(pixel_hashes, faces.images_NHW)
+        light = _light(faces.images_NHW)
+        hashes = hashing.result()
+    columns = (faces.images_NHW, faces.labels_N, faces.splits_N, hashes, *light)
+    arrays: dict[str, NDArray[Any]] = dict(zip(_ARRAYS, columns, strict=True))
+    if faces.votes_NV is not None:
+        arrays["votes"] = faces.votes_NV
     meta = {
         "format": FORMAT,
         "source": source,
@@ -137,6 +162,17 @@ def write_store(folder: Path, faces: Faces, source: str, kind: str) -> None:
         raise cache_error(folder.parent, error) from None
 
 
+def _light(images_NHW: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Brightness and contrast of each face."""
+    brightness = np.empty(len(images_NHW), dtype=np.float32)
+    contrast = np.empty(len(images_NHW), dtype=np.float32)
+    for start in range(0, len(images_NHW), _LIGHT_ROWS):
+        rows = slice(start, start + _LIGHT_ROWS)
+        pixels = images_NHW[rows].reshape(len(images_NHW[rows]), -1).astype(np.float32)
+        brightness[rows], contrast[rows] = pixels.mean(axis=1), pixels.std(axis=1)
+    return brightness, contrast
+
+
 def cache_error(folder: Path, error: OSError) -> DataError:
     """What a person is told when the cache cannot be written."""
     return DataError(
@@ -151,9 +187,14 @@ def read_store(folder: Path) -> FaceStore | None:
         meta = json.loads((folder / "meta.json").read_text())
         if meta.pop("format") != FORMAT:
             return None
-        images, labels, splits, hashes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
+        columns = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        votes = np.load(folder / "votes.npy", mmap_mode="r") if (folder / "votes.npy").exists() else None
         notes, classes = tuple(meta.pop("notes")), tuple(meta.pop("classes"))
-        store = FaceStore(images, labels, splits, hashes, notes=notes, classes=classes, **meta)
+        images, labels, splits, hashes, brightness, contrast = columns
+        store = FaceStore(
+            images, labels, splits, hashes, brightness, contrast,
+            notes=notes, classes=classes, votes_NV=votes, folder=folder, **meta,
+        )  # fmt: skip
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return store if len(images) == len(labels) == len(splits) == len(hashes) else None
+    return store if len({len(column) for column in columns}) == 1 else None

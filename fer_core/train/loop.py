@@ -20,7 +20,7 @@ from fer_core.balance import Balance, row_probabilities
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.evaluate import Report, evaluate
-from fer_core.losses import weighted_cross_entropy
+from fer_core.losses import OBJECTIVES
 from fer_core.runs import EpochRecord
 from fer_core.train.optimizer import Schedule, make_average, make_optimizer
 from fer_core.train.placement import Placement
@@ -35,6 +35,8 @@ class FaceTensors:
 
     images_NHW: Tensor
     labels_N: Tensor
+    targets_NK: Tensor | None = None
+    """Share of each class in a face's target, float32, where the label mode has such."""
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -169,7 +171,7 @@ class Trainer:
 
     def _plan(self) -> dict[str, Any]:
         """What must be the same for a checkpoint's step to mean the same."""
-        names = ("optimizer", "schedule", "ema_decay", "batch_size", "epochs")
+        names = ("labels", "optimizer", "schedule", "ema_decay", "batch_size", "epochs")
         return {name: getattr(self.config, name) for name in names} | {"total_steps": self.total_steps}
 
     def _train_epoch(self, on_step: Callable[[float], bool]) -> None:
@@ -192,10 +194,11 @@ class Trainer:
         torch.manual_seed(step_seed)  # dropout takes no generator of its own
         self._generator.manual_seed(step_seed)
         images, labels = self.train.batch(rows_B)
+        targets = self._targets(rows_B)
         images = augment(images, self._strengths, self._generator).contiguous(memory_format=torch.channels_last)
         with self.placement.autocast():
             logits = self.model(images)
-        loss = weighted_cross_entropy(logits, labels, self._weights_K, self.config.label_smoothing)
+        loss = OBJECTIVES[self.config.labels](logits, targets, self._weights_K, self.config.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         if self.config.clip_norm:
@@ -208,6 +211,15 @@ class Trainer:
         self._sums.loss += loss.detach() * len(labels)
         self._sums.correct += (logits.detach().argmax(1) == labels).sum()
         self._sums.faces += len(labels)
+
+    def _targets(self, rows_B: Tensor) -> Tensor:
+        """What this step learns of these faces: labels (B,), or shares of the classes (B, K)."""
+        if self.train.targets_NK is None or self.config.labels in ("fer", "majority"):
+            return self.train.labels_N[rows_B]
+        shares = self.train.targets_NK[rows_B]
+        if self.config.labels == "probability":
+            return torch.multinomial(shares, 1, generator=self._generator).squeeze(1)
+        return shares
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         """The rows of an epoch, in order: each once, or drawn with replacement by the balancing strategy."""

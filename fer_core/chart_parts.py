@@ -1,0 +1,79 @@
+"""What several charts are made of: bars with their numbers, matrices to click, colours and margins."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from fer_core.palette import EMOTION_COLORS
+
+Spec = dict[str, Any]
+"""A Vega-Lite chart, data included."""
+
+SELECTION = "cell"
+"""Name of a matrix's selection; its fields are `true` and `predicted`: the cell's row and column."""
+
+MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
+GREY = "#9aa1ab"
+
+
+def emotion_colors(classes: Sequence[str]) -> list[str]:
+    """One colour a class, grey for what is no emotion."""
+    return [EMOTION_COLORS.get(name, GREY) for name in classes]
+
+
+def bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:
+    """Horizontal bars, each with its number at its end."""
+    return go.Bar(
+        y=list(names), x=list(values), text=list(texts), textposition="outside", cliponaxis=False, orientation="h",
+        marker_color=color, name=label, hovertemplate="%{y}: %{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def matrix(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    strength_RC: Any,
+    texts: Any,
+    colors: Any,
+    tips: Any,
+    *,
+    ink: str,
+    titles: tuple[str, str] = ("true", "predicted"),
+) -> Spec:
+    """A matrix to click. Each cell has its colour, its strength of colour 0..1, its text and what the mouse is told."""
+    cells = [
+        {
+            "true": true, "predicted": predicted, "text": texts[i][j], "strength": round(float(strength_RC[i, j]), 3),
+            "color": str(colors[i, j]), "faces": tips[i][j],
+        }
+        for i, true in enumerate(rows)
+        for j, predicted in enumerate(columns)
+    ]  # fmt: skip
+    axis = {"labelAngle": 0, "domain": False, "ticks": False, "labelLimit": 70}
+    place = {
+        "x": {
+            "field": "predicted", "type": "nominal", "sort": list(columns), "title": titles[1],
+            "axis": axis | {"orient": "top", "labelAngle": -90, "labelOverlap": False},
+        },
+        "y": {"field": "true", "type": "nominal", "sort": list(rows), "title": titles[0], "axis": axis},
+        "tooltip": [
+            {"field": "true", "title": titles[0]}, {"field": "predicted", "title": titles[1]}, {"field": "faces"},
+        ],
+    }  # fmt: skip
+    selected = {"condition": {"param": SELECTION, "empty": False, "value": 3}, "value": 0}
+    squares = {
+        "params": [{"name": SELECTION, "select": {"type": "point", "fields": ["true", "predicted"], "toggle": False}}],
+        "mark": {"type": "rect", "cursor": "pointer", "cornerRadius": 3, "stroke": ink},
+        "encoding": {
+            "color": {"field": "color", "type": "nominal", "scale": None},
+            "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
+            "strokeWidth": selected,
+        },
+    }
+    strong = {"condition": {"test": "datum.strength > 0.45", "value": "white"}, "value": ink}
+    numbers = {
+        "mark": {"type": "text", "cursor": "pointer", "fontSize": 12},
+        "encoding": {"text": {"field": "text"}, "color": strong},
+    }
+    return {"height": 380, "data": {"values": cells}, "encoding": place, "layer": [squares, numbers]}

@@ -1,0 +1,71 @@
+"""Sources that the app can switch to: its own, the sample, what lies in data/, and what was uploaded."""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from fer_core.data.source import DEFAULT_FOLDER, SAMPLE, Source, find_source, read_source
+from fer_core.errors import DataError
+from fer_core.settings import Settings
+
+SUFFIXES = (".csv", ".zip", ".tar.gz", ".tgz", ".tar", ".npz")
+"""What can be uploaded; a folder of images comes as a zip of it."""
+_ODD = re.compile(r"[^\w.-]+", re.ASCII)
+
+
+def list_sources() -> dict[str, str]:
+    """Short name -> what `find_source` finds it by; the app's own source first."""
+    candidates = [*_default(), SAMPLE, *map(str, _files(DEFAULT_FOLDER)), *map(str, _files(_uploads()))]
+    named: dict[str, str] = {}
+    for name in dict.fromkeys(candidates):
+        path = Path(name)
+        short = SAMPLE if name == SAMPLE else path.name
+        named[short if short not in named else f"{path.parent.name}/{short}"] = name
+    return named
+
+
+def keep_upload(name: str, content: BinaryIO) -> str:
+    """Keep an uploaded file as a source if it can be read as one. Returns its short name.
+
+    Raises: DataError: a kind of file that we do not read, a name that is taken, or damaged content; nothing is kept.
+    """
+    clean = _ODD.sub("-", Path(name).name).lstrip(".-")
+    if not clean.lower().endswith(SUFFIXES):
+        raise DataError(f"{name}: cannot be a source. Upload one of {', '.join(SUFFIXES)}; a folder as a .zip of it.")
+    target = _uploads() / clean
+    if target.exists():
+        raise DataError(f"{clean}: there is an upload of that name already. Choose it in the list, or rename the file.")
+    _uploads().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_uploads(), prefix=".new-") as folder:
+        temporary = Path(folder) / clean
+        try:
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(content, file)
+            read_source(temporary)
+        except DataError as error:  # a person knows the file's name, not the place that it was checked in
+            raise DataError(str(error).replace(f"{Path(folder).resolve()}/", "").replace(f"{folder}/", "")) from None
+        temporary.rename(target)
+    return clean
+
+
+def _default() -> list[str]:
+    source: Source = find_source()
+    return [source.name]
+
+
+def _uploads() -> Path:
+    return Settings().cache / "uploads"
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path.resolve() for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES) and _is_data(path)
+    )
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith((".", "fer2013new")) and path.name != "test.csv"
