@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.data.labelling import FERPLUS_CLASSES
-from fer_core.data.quality import Quality
+from fer_core.data.quality import Quality, cached_near_copies
 from fer_core.data.store import OUT, FaceStore
 from fer_core.labels import FERPLUS_COLUMNS, SPLITS
 
@@ -80,6 +80,7 @@ def mean_faces(view: FaceStore, split: str = "train") -> NDArray[np.uint8]:
         if len(own):
             chosen = own[:: -(-len(own) // _MEAN_OF)]
             means[label] = view.images_NHW[chosen].mean(axis=0).round()
+            view.let_go()
     return means
 
 
@@ -98,6 +99,15 @@ def light_histograms(view: FaceStore, column: str, bins: int = 40) -> tuple[NDAr
 def copies_of(view: FaceStore, row: int) -> NDArray[np.int64]:
     """Every row with the very pixels of this one, itself included, ascending."""
     return np.flatnonzero(view.hashes_N == view.hashes_N[row])
+
+
+def near_copies_of(view: FaceStore, row: int) -> NDArray[np.int64]:
+    """The rows that are nearly the same picture as this one; empty where near copies have not been looked for."""
+    near = cached_near_copies(view)
+    if near is None:
+        return np.zeros(0, dtype=np.int64)
+    first = copies_of(view, row)[0]  # of exact copies, pairs name the first alone
+    return np.concatenate([near.rows_b_M[near.rows_a_M == first], near.rows_a_M[near.rows_b_M == first]])
 
 
 def faces_csv(view: FaceStore, quality: Quality, rows_R: NDArray[np.int64]) -> str:

@@ -120,7 +120,7 @@ FLAGS: dict[str, Entry] = {
     "duplicate_of": Entry("copies", "A further copy of an earlier face, pixel for pixel."),
     "leaks_into": Entry("leaks", "A training face whose very pixels also stand in public or private."),
     "label_conflict": Entry("label conflicts", "The same pixels stand under different labels."),
-    "near_copy_of": Entry("near copies", "Nearly the same picture as another row: re-compressed, cropped or mirrored."),
+    "near_copy_of": Entry("near copies", "Nearly the picture of an earlier row: re-compressed, cropped or mirrored."),
     "near_leaks_into": Entry("near leaks", "A training face of which a near copy stands in public or private."),
     "constant": Entry("near-constant", "Hardly any contrast: there is nothing to see."),
     "not_a_face": Entry("no face", "All ten taggers say that this is no face."),

@@ -19,6 +19,7 @@ from fer_core.catalog import LABELS, check_name
 from fer_core.compare import compare
 from fer_core.config import RunConfig, flag, one_line
 from fer_core.data import FaceStore, open_store, quality, resolve_config
+from fer_core.data.agreement import ferplus_agreement
 from fer_core.data.download import FERPLUS_URL, Downloaded, download, download_ferplus
 from fer_core.data.export import LAYOUTS, export
 from fer_core.data.labelling import labelled
@@ -90,8 +91,8 @@ class DataCheck(_SourceCommand):
         store = self.open()
         with console.progress("comparing faces") as progress:
             near = quality.near_copies(store, progress) if self.near else quality.cached_near_copies(store)
-        values = quality.summary(store, near)
-        agreement = None if store.votes_NV is None else quality.ferplus_agreement(store)
+        values = quality.summary(quality.check(store), near)
+        agreement = None if store.votes_NV is None else ferplus_agreement(store)
         values["ferplus"] = None if agreement is None else agreement.to_json()
         _print(values, self.as_json, lambda: console.quality(store.source, values))
 

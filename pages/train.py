@@ -22,8 +22,8 @@ from ui.steps import in_words
 from ui.theme import plot
 
 MORE = (
-    "leave_out", "min_vote_share", "optimizer", "lr", "schedule", "weight_decay", "batch_size", "label_smoothing", "clip_norm", "ema_decay",
-    "select_by", "patience", "seed", "device", "precision",
+    "leave_out", "min_vote_share", "optimizer", "lr", "schedule", "weight_decay", "batch_size", "label_smoothing",
+    "clip_norm", "ema_decay", "select_by", "patience", "seed", "device", "precision",
 )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def test_a_missing_source_is_one_line(complaint):
 
 EVALUATE_KEYS = [
     "run", "split", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "ece",
-    "per_class", "confusion",
+    "dedup", "per_class", "confusion",
 ]  # fmt: skip
 COMPARE_KEYS = [
     "a", "b", "split", "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta",
@@ -356,7 +356,10 @@ BAD_FLAGS = [
     (["--seed", "2147483648"], "--seed is '2147483648'; it should be less than 2147483648."),
     (["--device", "gpu"], "--device: no device named 'gpu'. Did you mean 'cpu'? Known: auto, cpu, cuda."),
     (["--precision", "fp16"], "--precision: no precision named 'fp16'. Did you mean 'bf16'? Known: auto, bf16, fp32."),
-    (["--data", "nope.csv"], "nope.csv: no such file or folder. Give a fer2013.csv, an image folder, an archive of either, or 'sample'."),
+    (
+        ["--data", "nope.csv"],
+        "nope.csv: no such file or folder. Give a fer2013.csv, an image folder, an archive of either, or 'sample'.",
+    ),
     (["--name", "../x"], "'../x' cannot name a run: use 1 to 64 letters, digits, '_' and '-'."),
     (["--name", "x" * 65], f"'{'x' * 65}' cannot name a run: use 1 to 64 letters, digits, '_' and '-'."),
     (

@@ -15,7 +15,7 @@ from filelock import FileLock
 from fer_core import experiment
 from fer_core.data import FaceStore, open_store
 from fer_core.environment import source_hash
-from fer_core.errors import ConfigError, DataError, RunError
+from fer_core.errors import DataError, RunError
 from fer_core.evaluate import evaluate
 from fer_core.experiment import grey_statistics, load_model, train_run
 from fer_core.labels import EMOTIONS
@@ -383,7 +383,8 @@ def test_missing_data_fails_the_run_with_one_line(tmp_path):
         train_run(run)
     assert run.status().state == "failed"
     assert run.status().message == (
-        f"{tmp_path / 'nothing.csv'}: no such file or folder. Give a fer2013.csv, an image folder, an archive of either, or 'sample'."
+        f"{tmp_path / 'nothing.csv'}: no such file or folder. "
+        "Give a fer2013.csv, an image folder, an archive of either, or 'sample'."
     )
 
 

@@ -191,7 +191,7 @@ def test_ferplus_leaves_out_what_is_no_face_or_has_no_votes_and_counts_it(store,
 
 def test_ferplus_without_votes_says_how_to_get_them(store, folder):
     message = one_line(lambda: export(store, "ferplus", folder, no_progress))
-    assert "--ferplus fer2013new.csv" in message
+    assert "give --ferplus PATH" in message
     assert "python -m fer_core data download" in message
     assert not folder.parent.exists()
 

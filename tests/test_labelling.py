@@ -11,7 +11,12 @@ from fer_core import catalog
 from fer_core.data import open_store
 from fer_core.data.ferplus import read_votes
 from fer_core.data.labelling import (
-    FERPLUS_CLASSES, LABEL_MODES, judged_by, labelled, majority_labels, take_votes,
+    FERPLUS_CLASSES,
+    LABEL_MODES,
+    judged_by,
+    labelled,
+    majority_labels,
+    take_votes,
 )  # fmt: skip
 from fer_core.errors import DataError
 from fer_core.labels import CONTEMPT, EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION
@@ -164,7 +169,7 @@ def test_without_votes_the_error_says_where_to_get_them(tmp_path):
         labelled(opened, "majority")
     assert str(caught.value) == (
         f"{tmp_path}/fer2013.csv: no FER+ votes, which --labels majority needs. Put fer2013new.csv beside it, give "
-        "--ferplus PATH, or run: python -m fer_core data download"
+        "--ferplus PATH, or run: python -m fer_core data download --what votes"
     )
 
 

@@ -7,7 +7,16 @@ import pytest
 
 from fer_core.data.drawing import ACTION_UNITS, SIDE, draw_faces
 from fer_core.data.sample import (
-    PROTOTYPES, SAMPLE_SEED, SAMPLE_SIZES, TAGGERS, Blend, class_counts, draw_blend, draw_sample, draw_votes, express,
+    PROTOTYPES,
+    SAMPLE_SEED,
+    SAMPLE_SIZES,
+    TAGGERS,
+    Blend,
+    class_counts,
+    draw_blend,
+    draw_sample,
+    draw_votes,
+    express,
 )  # fmt: skip
 from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS, FERPLUS_COLUMNS, SPLITS
 

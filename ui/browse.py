@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from fer_core import data_charts
-from fer_core.browse import NO_MAJORITY, SORTS, Filters, copies_of, faces_csv, find_faces
+from fer_core.browse import NO_MAJORITY, SORTS, Filters, copies_of, faces_csv, find_faces, near_copies_of
 from fer_core.catalog import FLAGS
 from fer_core.data import FaceStore
 from fer_core.data.labelling import FERPLUS_CLASSES
@@ -23,6 +23,7 @@ _MOST_COPIES = 12
 def show_in_browser(**filters: str) -> None:
     """Set the browser's filters, the others to their defaults, and draw the page anew."""
     st.session_state["browse_next"] = {**_DEFAULTS, **filters}
+    st.session_state["browse_reveal"] = st.session_state.get("browse_reveal", 0) + 1
     st.rerun(scope="app")
 
 
@@ -45,7 +46,9 @@ def browse(view: FaceStore) -> None:
     names = [view.classes[label] for label in view.labels_N[shown]]
     gallery, detail = st.columns([3, 1])
     with gallery.container(height=720, border=False):
-        picked = face_gallery(view.images_NHW[shown], names, key="faces", face_px=72)
+        picked = face_gallery(
+            view.images_NHW[shown], names, key="faces", face_px=72, reveal=st.session_state.get("browse_reveal", 0)
+        )
     with detail:
         _detail(view, quality, int(shown[picked or 0]))
 
@@ -76,6 +79,8 @@ def _filters(view: FaceStore) -> Filters:
             agreement = st.slider(
                 "Agreement of the taggers", 0.0, 1.0, (0.0, 1.0), 0.1, key="agreement", bind="query-params"
             )
+    if flag != "any":
+        st.caption(f"{FLAGS[flag].title.capitalize()}: {FLAGS[flag].text}")
     return Filters(
         split=None if split == "all" else split,
         emotion=None if emotion == "all" else emotion,
@@ -107,12 +112,18 @@ def _detail(view: FaceStore, quality: Quality, row: int) -> None:
     if view.votes_NV is not None and view.votes_NV[row].any():
         st.markdown("What ten taggers said")
         plot(data_charts.votes(view.votes_NV[row]), "votes")
-    copies = copies_of(view, row)
+    copies, near = copies_of(view, row), near_copies_of(view, row)
     if len(copies) > 1:
-        st.markdown(f"**{len(copies)} copies** of these pixels")
-        kept = copies[:_MOST_COPIES]
-        captions = [f"{view.classes[view.labels_N[one]]}\n{_split(view, one)}, row {one:,}" for one in kept]
-        face_gallery(view.images_NHW[kept], captions, key="copies", face_px=80)
+        _rows_side_by_side(view, copies, f"**{len(copies)} copies**, pixel for pixel", "copies")
+    if len(near):
+        _rows_side_by_side(view, near, f"**{len(near)} near {'copy' if len(near) == 1 else 'copies'}**", "near")
+
+
+def _rows_side_by_side(view: FaceStore, rows: np.ndarray, title: str, key: str) -> None:
+    st.markdown(title)
+    kept = rows[:_MOST_COPIES]
+    captions = [f"{view.classes[view.labels_N[one]]}\n{_split(view, one)}, row {one:,}" for one in kept]
+    face_gallery(view.images_NHW[kept], captions, key=key, face_px=80)
 
 
 def _split(view: FaceStore, row: int) -> str:

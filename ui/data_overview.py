@@ -27,7 +27,7 @@ def counts(view: FaceStore) -> None:
     plot(data_charts.label_histogram(view.counts(), as_share=unit == "share"), "histogram")
     rarest, commonest, ratio = view.imbalance("train")
     if ratio >= 1.5:
-        st.caption(f"Imbalance ratio {ratio:.1f}: in train there are {ratio:.0f} {commonest} faces for each {rarest}.")
+        st.caption(f"Imbalance ratio: in train there are {ratio:.1f} {commonest} faces for each {rarest} face.")
     else:
         st.caption("In train all emotions are about equally frequent.")
 
@@ -37,7 +37,7 @@ def looks(view: FaceStore) -> None:
     faces, light = st.columns([1.25, 1], gap="large")
     with faces:
         st.subheader("The mean face of each", anchor=False)
-        face_gallery(_mean_faces(view.fingerprint, view), list(view.classes), key="mean_faces", face_px=92)
+        face_gallery(_mean_faces(view.fingerprint, view), list(view.classes), key="mean_faces", face_px=68)
         st.caption("The mean of up to 2,000 training faces each. What stays visible is what they have in common.")
     with light:
         st.subheader("Brightness and contrast", anchor=False)

@@ -2,6 +2,7 @@
 // touched only when it changed: a rerun that changes nothing must not flicker, lose focus or decode the sheet again.
 
 const galleries = new WeakMap()
+const revealed = new Map() // gallery's key -> the highest number that has been scrolled to
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component
@@ -32,6 +33,7 @@ async function show(gallery) {
   }
   if (gallery.shownId !== sheet.id) return // still being decoded by an earlier call, which then draws the newest data
   label(gallery.grid, gallery.data)
+  reveal(gallery)
   if (gallery.stamp === gallery.data.stamp) return // a click that Python has not seen yet stays marked
   gallery.stamp = gallery.data.stamp
   mark(gallery.grid, gallery.data.selected)
@@ -85,6 +87,13 @@ function caption(option, text) {
       return row
     }),
   )
+}
+
+function reveal({ grid, data }) {
+  const [key, number] = data.reveal
+  if (number <= (revealed.get(key) ?? 0)) return
+  revealed.set(key, number)
+  grid.scrollIntoView({ block: "center", behavior: "smooth" })
 }
 
 function mark(grid, position) {

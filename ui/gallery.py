@@ -37,6 +37,7 @@ def face_gallery(
     tones: Sequence[str] | None = None,
     selected: int | None = None,
     alt: Sequence[str] | None = None,
+    reveal: int = 0,
 ) -> int | None:
     """Draw N grey faces in a grid as wide as its container, and say which one is selected.
 
@@ -53,6 +54,7 @@ def face_gallery(
         tones: one of `TONES` per face.
         selected: the face that is selected until one is clicked, for example from the address.
         alt: what a screen reader says for each face; its number and caption when left out.
+        reveal: a higher number than before scrolls the gallery into view, once.
     Returns: position 0..N-1 of the selected face, or None.
     Raises: ValueError: not uint8 (N, H, W), a list of another length, an unknown tone, or `selected` outside 0..N-1.
     """
@@ -72,6 +74,7 @@ def face_gallery(
             "captions": list(captions),
             "tones": list(tones or [""] * count),
             "alt": list(alt or _spoken(captions, tones)),
+            "reveal": [key, reveal],
         },
         on_picked_change=lambda: None,  # makes `result.picked` exist before the first click
     )

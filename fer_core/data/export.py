@@ -17,6 +17,7 @@ from PIL import Image
 
 from fer_core.catalog import check_name
 from fer_core.data.csv_source import COLUMNS, SIDE, Progress
+from fer_core.data.labelling import needed_votes
 from fer_core.data.store import OUT, FaceStore
 from fer_core.errors import DataError
 from fer_core.files import folder_atomic, write_atomic
@@ -169,13 +170,9 @@ def export_ferplus(store: FaceStore, folder: Path, progress: Progress) -> Export
 
 
 def _votes(store: FaceStore) -> NDArray[np.uint8]:
-    if store.votes_NV is None:
-        raise DataError(
-            f"{store.source}: no FER+ votes, which the layout ferplus is made of. Give --ferplus fer2013new.csv, "
-            "or run: python -m fer_core data download"
-        )
+    votes = needed_votes(store, "the layout ferplus")
     assert FERPLUS_COLUMNS[-1] == "NF", "no face is the last column"
-    return np.asarray(store.votes_NV)
+    return np.asarray(votes)
 
 
 def _write_labels(path: Path, rows: NDArray[np.int64], votes_NV: NDArray[np.uint8]) -> None:

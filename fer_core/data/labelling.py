@@ -50,12 +50,7 @@ def labelled(store: FaceStore, mode: str, *, contempt: bool = True) -> FaceStore
     """
     if mode == "fer":
         return store
-    if store.votes_NV is None:
-        raise DataError(
-            f"{store.source}: no FER+ votes, which --labels {mode} needs. Put fer2013new.csv beside it, give "
-            "--ferplus PATH, or run: python -m fer_core data download"
-        )
-    taken_NE = take_votes(store.votes_NV, mode)
+    taken_NE = take_votes(needed_votes(store, f"--labels {mode}"), mode)
     targets_NE = taken_NE / np.maximum(taken_NE.sum(axis=1, keepdims=True), 1)
     if not contempt:
         targets_NE = _without_contempt(targets_NE)
@@ -69,6 +64,16 @@ def labelled(store: FaceStore, mode: str, *, contempt: bool = True) -> FaceStore
         classes=FERPLUS_CLASSES if contempt else EMOTIONS,
         fingerprint=_fingerprint(store.fingerprint, mode, contempt, targets_NE),
     )
+
+
+def needed_votes(store: FaceStore, what: str) -> NDArray[np.uint8]:
+    """The store's votes. Raises: DataError: it has none; the line names `what` needs them, and how to get them."""
+    if store.votes_NV is None:
+        raise DataError(
+            f"{store.source}: no FER+ votes, which {what} needs. Put fer2013new.csv beside it, give --ferplus PATH, "
+            "or run: python -m fer_core data download --what votes"
+        )
+    return store.votes_NV
 
 
 def judged_by(mode: str) -> str:

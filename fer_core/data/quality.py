@@ -16,19 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core import catalog
-from fer_core.catalog import check_name
-from fer_core.data.labelling import FERPLUS_CLASSES, majority_labels
+from fer_core.catalog import FLAGS, check_name
+from fer_core.data.labelling import majority_labels, needed_votes
 from fer_core.data.near import CORRELATION, MIRRORED_CORRELATION, NearPairs, Progress, near_pairs
 from fer_core.data.store import OUT, FaceStore, cache_error
 from fer_core.errors import DataError
 from fer_core.files import write_atomic
-from fer_core.labels import CONTEMPT, EMOTIONS, FERPLUS_COLUMNS, SPLITS
+from fer_core.labels import CONTEMPT, FERPLUS_COLUMNS, SPLITS
 
 Mask = NDArray[np.bool_]
-
-FLAGS: dict[str, str] = {name: entry.text for name, entry in catalog.FLAGS.items()}
-"""What each flag means, in a sentence."""
 
 LEAK_BITS: dict[str, int] = {"public": 1, "private": 2}
 """Bits of `Quality.leaks_into_N`."""
@@ -62,6 +58,7 @@ class Quality:
     majority_N: NDArray[np.int64]
     """FER+'s majority, an index into `labelling.FERPLUS_CLASSES`; -1 where there is none."""
     store: FaceStore = field(repr=False)
+    groups: "_Groups" = field(repr=False)
 
     def flag(self, name: str) -> Mask:
         """The rows that this flag marks. Without votes nothing is marked by the flags that need them.
@@ -93,7 +90,7 @@ class Quality:
                 f"{self.store.source}: near copies have not been looked for, which this flag needs. "
                 "Run: python -m fer_core data check"
             )
-        return {name: _near_flag(self.store, near, name) for name in _NEAR}
+        return {name: _near_flag(self, near, name) for name in _NEAR}
 
     @cached_property
     def _exact(self) -> dict[str, Mask]:
@@ -105,29 +102,6 @@ class Quality:
             "not_a_face": self.not_a_face_N,
             "low_agreement": self.vote_share_N < LOW_AGREEMENT,  # NaN is not below
         }
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """FER2013's labels against FER+'s majority, over the rows that have both."""
-
-    matrix: NDArray[np.int64]
-    """Rows of each label and majority, (7, 8)."""
-    rows: tuple[str, ...] = EMOTIONS
-    columns: tuple[str, ...] = FERPLUS_CLASSES
-
-    @property
-    def n(self) -> int:
-        return int(self.matrix.sum())
-
-    @property
-    def agree(self) -> float:
-        """Share of the rows on which the two say the same; 0 without any."""
-        return float(self.matrix.diagonal().sum()) / max(1, self.n)
-
-    def to_json(self) -> dict[str, Any]:
-        names = {"rows": list(self.rows), "columns": list(self.columns)}
-        return {"n": self.n, "agree": self.agree, **names, "matrix": self.matrix.tolist()}
 
 
 def check(store: FaceStore) -> Quality:
@@ -142,7 +116,7 @@ def check(store: FaceStore) -> Quality:
     conflict = np.zeros(n, dtype=bool)
     conflict[inside] = groups.conflicting[of]
     constant = (store.contrast_N < CONSTANT_CONTRAST) & (store.splits_N != OUT)
-    return Quality(duplicate_of, leaks, conflict, constant, *_votes(store), store)
+    return Quality(duplicate_of, leaks, conflict, constant, *_votes(store), store, groups)
 
 
 def near_copies(store: FaceStore, progress: Progress = lambda done, total: None) -> NearPairs:
@@ -169,14 +143,14 @@ def cached_near_copies(store: FaceStore) -> NearPairs | None:
     return None if store.folder is None else _read_near(store.folder / _NEAR_FILE, _made_by(store))
 
 
-def summary(store: FaceStore, near: NearPairs | None) -> dict[str, Any]:
+def summary(found: Quality, near: NearPairs | None) -> dict[str, Any]:
     """The findings in numbers, ready for JSON.
 
     `rows_in_train` counts rows of public and private whose pixels stand in train, under `near` those of which only a
     near copy does; `images_in_public_and_private` and `unique` count different pictures. Counts that need votes are
     None without them, and `near` is None where near copies were not looked for.
     """
-    groups, found = _Groups(store), check(store)
+    store, groups = found.store, found.groups
     sizes = np.bincount(groups.of, minlength=groups.n)
     both = LEAK_BITS["public"] | LEAK_BITS["private"]
     voted = {name: int(found.flag(name).sum()) if store.votes_NV is not None else None for name in _VOTED}
@@ -194,18 +168,6 @@ def summary(store: FaceStore, near: NearPairs | None) -> dict[str, Any]:
     }
 
 
-def ferplus_agreement(store: FaceStore) -> Agreement:
-    """FER2013's label against FER+'s majority, of every row in a split that has one.
-
-    Raises: DataError: the store has no votes.
-    """
-    majority = majority_labels(_needed_votes(store, "the agreement with FER+"))
-    rows = np.flatnonzero((majority >= 0) & (store.splits_N != OUT))
-    cells = store.labels_N[rows] * len(FERPLUS_CLASSES) + majority[rows]
-    counts = np.bincount(cells, minlength=len(EMOTIONS) * len(FERPLUS_CLASSES))
-    return Agreement(counts.reshape(len(EMOTIONS), len(FERPLUS_CLASSES)))
-
-
 def leave_out(store: FaceStore, flags: Sequence[str], min_vote_share: float) -> FaceStore:
     """The store without the train rows that a flag marks, or on whose top emotion too small a share of taggers agree.
 
@@ -215,20 +177,21 @@ def leave_out(store: FaceStore, flags: Sequence[str], min_vote_share: float) -> 
     """
     for name in flags:
         if check_name("flag", name, FLAGS) in _VOTED:
-            _needed_votes(store, f"leaving out {name}")
+            needed_votes(store, f"leaving out {name}")
     found = check(store)
     out = np.zeros(len(store.labels_N), dtype=bool)
     for name in flags:
-        out |= _near_flag(store, near_copies(store), name) if name in _NEAR else found.flag(name)
+        out |= _near_flag(found, near_copies(store), name) if name in _NEAR else found.flag(name)
     if min_vote_share > 0:
-        _needed_votes(store, "a smallest vote share")
+        needed_votes(store, "a smallest vote share")
         out |= found.vote_share_N < min_vote_share
     train = store.splits_N == SPLITS.index("train")
     out &= train
     if not out.any():
         return store
     if not (train & ~out).any():
-        raise DataError(f"{store.source}: no train face is left with {', '.join(flags)} left out; leave out less.")
+        what = ", ".join([*flags, *([f"vote shares below {min_vote_share:g}"] if min_vote_share > 0 else [])])
+        raise DataError(f"{store.source}: no train face is left without {what}; leave out less.")
     digest = hashlib.sha256(store.fingerprint.encode() + np.packbits(out).tobytes())
     splits = np.where(out, OUT, store.splits_N).astype(np.int8)
     return replace(store, splits_N=splits, fingerprint=digest.hexdigest()[:16])
@@ -277,18 +240,9 @@ def _votes(store: FaceStore) -> tuple[Mask, NDArray[np.float32], NDArray[np.int6
     return no_face, np.where(inside, share, np.float32(np.nan)), np.where(inside, majority_labels(votes), -1)
 
 
-def _needed_votes(store: FaceStore, what: str) -> NDArray[np.uint8]:
-    if store.votes_NV is None:
-        raise DataError(
-            f"{store.source}: no FER+ votes, which {what} needs. Put fer2013new.csv beside it, give --ferplus PATH, "
-            "or run: python -m fer_core data download"
-        )
-    return store.votes_NV
-
-
-def _near_flag(store: FaceStore, near: NearPairs, name: str) -> Mask:
+def _near_flag(found: Quality, near: NearPairs, name: str) -> Mask:
     """Rows with a near copy in an earlier row, or train rows with one in public or private."""
-    groups = _Groups(store)
+    store, groups = found.store, found.groups
     pairs = groups.pairs(store, near)
     marked = np.zeros(groups.n, dtype=bool)
     if name == "near_copy_of":
@@ -337,7 +291,7 @@ def _made_by(store: FaceStore) -> NDArray[np.float64]:
 
 def _read_near(path: Path, made_by: NDArray[np.float64]) -> NearPairs | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if not np.array_equal(file["made_by"], made_by):
                 return None
             return NearPairs(*(file[name] for name in _ARRAYS))

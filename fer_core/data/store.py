@@ -5,6 +5,7 @@ Shapes: N faces, H x W pixels, K classes.
 
 import hashlib
 import json
+import mmap
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,6 +114,15 @@ class FaceStore:
         places = np.searchsorted(self.hashes_N, hashes_M, sorter=order).clip(max=len(order) - 1)
         rows = order[places]
         return np.where(self.hashes_N[rows] == hashes_M, rows, -1)
+
+    def let_go(self) -> None:
+        """Take the pixels that were read out of this process's memory; the system's file cache still has them.
+
+        Each face that is touched maps 64 kB around it: 14,000 faces spread over a large store would stay as 900 MB.
+        """
+        mapped = getattr(self.images_NHW, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     @property
     def is_fer2013(self) -> bool:
