@@ -338,6 +338,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "epochs": config.epochs,
         "model": config.model,
         "balance": config.balance,
+        "labels": config.labels,
         "data": config.data,
         "public_accuracy": best.public_accuracy if best else None,
         "public_macro_f1": best.public_macro_f1 if best else None,

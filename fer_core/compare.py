@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.copies import occurrences
 from fer_core.errors import RunError
 from fer_core.evaluate import Z95, Interval, Report, evaluate
 from fer_core.predictions import SplitPredictions
@@ -103,14 +104,9 @@ def shared_rows(a: SplitPredictions, b: SplitPredictions) -> tuple[NDArray[np.in
 
 def _occurrence_keys(p: SplitPredictions) -> NDArray:
     """(hash, label, how many earlier rows have both) of each row, as one sortable record."""
-    order = np.lexsort((p.labels_N, p.hashes_N))  # stable: equal rows keep their order
-    hashes, labels = p.hashes_N[order], p.labels_N[order]
-    begins = np.ones(len(order), dtype=bool)
-    begins[1:] = (hashes[1:] != hashes[:-1]) | (labels[1:] != labels[:-1])
-    first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
-    keys = np.empty(len(order), dtype=[("hash", np.uint64), ("label", np.int64), ("occurrence", np.int64)])
-    keys["hash"][order], keys["label"][order] = hashes, labels
-    keys["occurrence"][order] = np.arange(len(order)) - first
+    keys = np.empty(len(p.labels_N), dtype=[("hash", np.uint64), ("label", np.int64), ("occurrence", np.int64)])
+    keys["hash"], keys["label"] = p.hashes_N, p.labels_N
+    keys["occurrence"] = occurrences(p.hashes_N, p.labels_N)
     return keys
 
 

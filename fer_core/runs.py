@@ -252,8 +252,9 @@ def create_run(config: RunConfig, name: str) -> Run:
 
 
 def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
-    """A name that says what is special about `config` and that no run has: small-as-is, small-sampler-2, ..."""
-    stem = f"{config.model}-{'as-is' if config.balance == 'none' else config.balance}"
+    """A name that says what is special about `config` and that no run has: small-as-is, small-multi-sampler-2, ..."""
+    labels = () if config.labels == "fer" else (config.labels,)
+    stem = "-".join((config.model, *labels, "as-is" if config.balance == "none" else config.balance))
     number, name = 1, stem
     while name in taken or (runs_folder() / name).exists():
         number += 1

@@ -8,7 +8,7 @@ from fer_core import charts
 from fer_core.compare import compare
 from fer_core.errors import FerError
 from fer_core.predictions import report_on
-from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, run_curves
+from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, label_note, run_curves
 from ui.run_picker import pick_run, pick_split, runs_or_empty_state
 from ui.theme import plot
 
@@ -33,6 +33,7 @@ try:
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
+label_note(chosen)
 labels = dict(zip([run.name for run in chosen], reports, strict=True))
 
 if comparison:

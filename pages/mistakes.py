@@ -9,6 +9,7 @@ from fer_core.errors import FerError
 from fer_core.mistakes import answers
 from ui.gallery import face_gallery
 from ui.paging import page_of
+from ui.report import label_note
 from ui.run_picker import pick_run, pick_split, runs_or_empty_state
 from ui.source import faces_of
 from ui.theme import plot
@@ -28,6 +29,7 @@ try:
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
+label_note([run])
 emotions = ["any", *found.classes]
 with top[1]:
     true = st.selectbox("True emotion", emotions, key="true", bind="query-params")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fer_core.config import RunConfig
 from fer_core.data.store import Faces
-from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
+from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION, SPLITS, USAGE_TO_SPLIT
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run, create_run
 
@@ -73,6 +73,19 @@ def write_folder(path: Path, faces: Faces | None = None, *, prefixes: bool = Tru
         name = f"{USAGES[split]}_{row:05d}" if prefixes else f"{row:05d}"
         Image.fromarray(image).save(folder / f"{name}{suffix}")
     return path
+
+
+def write_votes(path: Path, faces: Faces | None = None, votes_NV: NDArray[np.uint8] | None = None) -> Path:
+    """Write FER+'s `fer2013new.csv` for these faces; left out, all ten taggers say what the label says."""
+    faces = faces or make_faces()
+    if votes_NV is None:
+        columns = {emotion: FERPLUS_COLUMNS.index(column) for column, emotion in FERPLUS_TO_EMOTION.items()}
+        votes_NV = 10 * np.eye(len(FERPLUS_COLUMNS), dtype=np.uint8)[[columns[EMOTIONS[k]] for k in faces.labels_N]]
+    rows = [
+        [USAGES[split], f"fer{row:07d}.png", *map(str, votes)]
+        for row, (split, votes) in enumerate(zip(faces.splits_N, votes_NV.tolist(), strict=True))
+    ]
+    return write_rows(path, rows, ",".join(("Usage", "Image name", *FERPLUS_COLUMNS)))
 
 
 def make_predictions(

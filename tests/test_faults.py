@@ -24,8 +24,7 @@ from PIL import Image
 
 from fer_core import cli
 from fer_core.data import csv_source
-from fer_core.labels import FERPLUS_COLUMNS
-from tests.faces import USAGES, csv_rows, make_faces, write_csv, write_folder, write_rows
+from tests.faces import USAGES, csv_rows, make_faces, write_csv, write_folder, write_rows, write_votes
 
 ROOT = Path(__file__).resolve().parent.parent
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 301072766\n"
@@ -65,12 +64,6 @@ class Place:
     @property
     def npz(self) -> Path:
         return write_npz(self.root / "fer2013.npz")
-
-
-def write_votes(path: Path, rows: int = 10) -> Path:
-    usages = [USAGES[split] for split in make_faces().splits_N]
-    lines = [[usages[i % 10], f"fer{i:07d}.png", "10", *["0"] * 9] for i in range(rows)]
-    return write_rows(path, lines, ",".join(("Usage", "Image name", *FERPLUS_COLUMNS)))
 
 
 def write_npz(path: Path, **arrays: object) -> Path:

@@ -169,6 +169,14 @@ def test_copies_of_a_face_get_the_votes_of_their_own_split(tmp_path):
     assert by_split == {0: 0, 1: 6, 2: 8}
 
 
+def test_copies_in_one_split_get_a_row_of_votes_each(tmp_path):
+    faces = smooth_faces()
+    faces.images_NHW[[2, 5]] = faces.images_NHW[0]  # three times in train
+    store, known = folder_store(tmp_path, faces), known_of(faces)
+    join = join_votes(store, read_votes(write_votes(tmp_path / "v.csv")), tmp_path / "v.csv", known)
+    assert sorted(rows_of(join.votes_NV)) == list(range(10))
+
+
 def test_a_shuffled_csv_is_not_joined_by_row(tmp_path):
     faces = smooth_faces()
     order = np.array([3, 0, 1, 2, 5, 4, 7, 6, 9, 8])

@@ -13,7 +13,7 @@ from fer_core import catalog
 REPO = Path(__file__).resolve().parent.parent
 
 LIGHT = (
-    "errors", "settings", "files", "labels", "palette", "registry", "catalog", "config", "environment",
+    "errors", "settings", "files", "labels", "palette", "registry", "copies", "catalog", "config", "environment",
     "data.drawing", "data.store", "data.sample", "data.held_out", "data.pixel_text", "data.csv_source",
     "data.image_file", "data.folder_source", "data.npz_source", "data.archive_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",

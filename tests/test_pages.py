@@ -11,9 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 from fer_core.config import RunConfig
 from fer_core.data import open_store
+from fer_core.data.labelling import judged_by, labelled
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import EpochRecord, Run, create_run
-from tests.toy import toy_csv
+from tests.faces import write_votes
+from tests.toy import striped_faces, toy_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
@@ -37,18 +39,23 @@ def text_of(at: AppTest) -> str:
     return "\n".join(str(block.value) for block in blocks)
 
 
-def judged_run(name: str, source: Path, *, right: float, splits: tuple[str, ...] = ("public", "private")) -> Run:
+def judged_run(
+    name: str, source: Path, *, right: float, splits: tuple[str, ...] = ("public", "private"), labels: str = "fer"
+) -> Run:
     """A run on the source that is right on this share of the faces, with two epochs of history."""
-    store = open_store(str(source))
-    run = create_run(RunConfig(data=str(source)).resolved(2), name)
+    store = labelled(open_store(str(source)), judged_by(labels))
+    run = create_run(RunConfig(data=str(source), labels=labels).resolved(2), name)
+    run.write_environment({"data": {"judged_by": judged_by(labels), "is_fer2013": True}})
     rng = np.random.default_rng(len(name))
     predictions = {}
     for split in splits:
         rows = store.rows(split)
-        labels = store.labels_N[rows]
-        said = np.where(rng.random(len(rows)) < right, labels, (labels + 1) % 7)
+        true = store.labels_N[rows]
+        k = len(store.classes)
+        said = np.where(rng.random(len(rows)) < right, true, (true + 1) % k)
+        logits, in_train = 3 * np.eye(k, dtype=np.float32)[said], np.arange(len(rows)) < 2
         predictions[split] = SplitPredictions(
-            rows, store.hashes_N[rows], labels, 3 * np.eye(7, dtype=np.float32)[said], store.classes, store.fingerprint
+            rows, store.hashes_N[rows], true, logits, store.classes, store.fingerprint, in_train
         )
     run.write_predictions(predictions)
     run.write_history([EpochRecord(e, 0.1, 1.5, 0.4, 1.4, 0.3 + e / 10, 0.3, 900.0, 10.0 * e) for e in (1, 2)])
@@ -117,7 +124,7 @@ def test_data_names_the_imbalance(tmp_path, monkeypatch):
 
     faces = make_faces({"train": {"happy": 12, "disgust": 3}, "public": {"happy": 1}, "private": {"happy": 1}})
     monkeypatch.setenv("FER_DATA", str(write_csv(tmp_path / "fer2013.csv", faces)))
-    assert "In train there are 4 happy faces for each disgust face." in text_of(open_page("data"))
+    assert "in train there are 4.0 happy faces for each disgust face." in text_of(open_page("data"))
 
 
 def test_data_says_when_public_is_held_out(tmp_path, monkeypatch):
@@ -125,7 +132,7 @@ def test_data_says_when_public_is_held_out(tmp_path, monkeypatch):
 
     counts = {"train": dict.fromkeys(("happy", "sad"), 20), "private": {"happy": 2, "sad": 2}}
     monkeypatch.setenv("FER_DATA", str(write_folder(tmp_path / "faces", make_faces(counts), prefixes=False)))
-    assert "held out as public" in open_page("data").info[0].value
+    assert "held out as it" in open_page("data").info[0].value
 
 
 def test_compare_shows_one_run_alone_and_two_side_by_side(source):
@@ -139,6 +146,25 @@ def test_compare_shows_one_run_alone_and_two_side_by_side(source):
     text = text_of(two)
     assert "A: as-is" in text and "B: balanced" in text
     assert "B minus A" in text and "McNemar p" in text
+
+
+def test_figures_stand_beside_those_without_copies(source):
+    judged_run("as-is", source, right=1.0)
+    judged_run("balanced", source, right=1.0)
+    one, two = open_page("compare", a="as-is"), open_page("compare", a="as-is", b="balanced")
+    assert "Without the 2 faces whose very pixels also stand in train: 100.0%." in text_of(one)
+    assert "Without the 2 faces whose very pixels also stand in train: A 100.0%, B 100.0%." in text_of(two)
+
+
+@pytest.mark.parametrize("labels", ["majority", "multi"])
+def test_runs_on_ferplus_labels_are_shown_with_eight_emotions(labels, source):
+    write_votes(source.with_name("fer2013new.csv"), striped_faces())
+    judged_run("voted", source, right=0.5, labels=labels)
+    compared, mistaken = open_page("compare", a="voted"), open_page("mistakes", run="voted")
+    for at in (compared, mistaken):
+        assert not at.exception and not at.error
+        assert "Judged by FER+" in text_of(at)
+    assert "contempt" in mistaken.selectbox(key="true").options
 
 
 def test_compare_refuses_runs_without_a_shared_face(source, tmp_path):

@@ -44,6 +44,12 @@ def _without_copies(reports: Mapping[str, Report]) -> str:
     return f"Without the {first.n - first.dedup.n:,} faces whose very pixels also stand in train: {figures}."
 
 
+def label_note(runs: Sequence[Run]) -> None:
+    """Say by which labels these runs are judged, where that is not FER2013's own."""
+    if any(run.environment().get("data", {}).get("judged_by", "fer") != "fer" for run in runs):
+        st.caption("Judged by FER+: the faces on whose emotion more than half of ten taggers agree.")
+
+
 def class_table(report: Report) -> None:
     """Precision, recall, F1 and faces of each emotion, as bars in a table."""
     rows = [{"emotion": name} | vars(one) for name, one in report.per_class.items()]

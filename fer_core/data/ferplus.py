@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.copies import occurrences
 from fer_core.data.csv_source import refuse_lfs_pointer
 from fer_core.data.known import Known, load_known
 from fer_core.data.store import FaceStore
@@ -114,16 +115,23 @@ def join_votes(store: FaceStore, votes: Votes, path: Path, known: Known | None =
 
 def _known_rows(store: FaceStore, votes: Votes, known: Known) -> tuple[NDArray[np.int64], int]:
     """FER2013's row of each face, -1 where none is known; and how many were found by a near copy."""
-    rows_N = _find(_with_split(known.hashes_M, votes.splits_M), _with_split(store.hashes_N, store.splits_N))
-    rows_N = np.where(rows_N >= 0, rows_N, _find(known.hashes_M, np.asarray(store.hashes_N)))
+    ours: list[NDArray] = [np.asarray(store.hashes_N), store.splits_N, occurrences(store.hashes_N, store.splits_N)]
+    theirs: list[NDArray] = [known.hashes_M, votes.splits_M, occurrences(known.hashes_M, votes.splits_M)]
+    rows_N = np.full(len(store.hashes_N), -1)
+    # Copies of one face have votes of their own: first the copy of that split with that number, then any of it.
+    for columns in (3, 2, 1):
+        rows_N = np.where(rows_N >= 0, rows_N, _find(_key(*theirs[:columns]), _key(*ours[:columns])))
     rest = np.flatnonzero(rows_N < 0)
     rows_N[rest] = known.nearest(store.images_NHW[rest])
     return rows_N, int((rows_N[rest] >= 0).sum())
 
 
-def _with_split(hashes_N: NDArray[np.uint64], splits_N: NDArray[np.int8]) -> NDArray[np.uint64]:
-    """Copies of one face stand in several splits under votes of their own: those of the same split are meant first."""
-    return hashes_N + (splits_N.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+def _key(hashes_N: NDArray, *columns_N: NDArray) -> NDArray[np.uint64]:
+    """One number for the hash and these small ones, spread over 64 bits so that no two meet by chance."""
+    keys = hashes_N
+    for column in columns_N:
+        keys = (keys ^ (column.astype(np.uint64) + np.uint64(1))) * np.uint64(0x9E3779B97F4A7C15)
+    return keys
 
 
 def _find(known_M: NDArray[np.uint64], wanted_N: NDArray[np.uint64]) -> NDArray[np.int64]:
