@@ -92,7 +92,7 @@ def light_histograms(view: FaceStore, column: str, bins: int = 40) -> tuple[NDAr
     shares = {}
     for split in SPLITS:
         rows = view.rows(split)
-        shares[split] = np.histogram(values[rows], edges)[0] / max(1, len(rows))
+        shares[split] = np.histogram(np.minimum(values[rows], top), edges)[0] / max(1, len(rows))
     return (edges[:-1] + edges[1:]) / 2, shares
 
 

@@ -127,6 +127,8 @@ FLAGS: dict[str, Entry] = {
     "low_agreement": Entry("low agreement", "No emotion has half of the taggers' votes."),
 }
 """What may be wrong with a row, found by `data.quality`."""
+VOTED_FLAGS = frozenset({"not_a_face", "low_agreement"})
+"""The flags that FER+'s votes tell."""
 
 OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry("SGD", "Stochastic gradient descent with Nesterov momentum 0.9."),

@@ -147,6 +147,11 @@ class RunConfig(BaseModel):
         fields = {name: getattr(self, f"augment_{name}") for name in own}
         return {name: own[name] if value is None else value for name, value in fields.items()}
 
+    @property
+    def uses_votes(self) -> bool:
+        """Whether FER+'s votes can change what this run trains on or is judged by."""
+        return self.labels != "fer" or self.min_vote_share > 0 or not catalog.VOTED_FLAGS.isdisjoint(self.leave_out)
+
     def differences(self) -> dict[str, Any]:
         """The fields that differ from the defaults: what a command line has to name."""
         default = type(self)().model_dump()

@@ -76,7 +76,7 @@ def quality(source: str, values: Mapping[str, Any]) -> None:
     if near:
         rows = near["rows_in_train"]
         print(f"near copies: {near['pairs']} pairs of {near['rows']} faces, {near['mirrored']} of them mirrored")
-        print(f"  near a face in train: {rows['public']} of public, {rows['private']} of private")
+        print(f"  no exact copy but a near one in train: {rows['public']} of public, {rows['private']} of private")
     print(f"near-constant pictures: {values['constant']}")
     if votes:
         print(f"no face, say all taggers: {values['not_a_face']}")
@@ -91,8 +91,8 @@ def report(values: Mapping[str, Any]) -> None:
     low, high = values["accuracy_ci95"]
     print(f"{values['run']} on {values['split']}, {values['n']} faces")
     print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
-    if dedup := values["dedup"]:
-        left = values["n"] - dedup["n"]
+    dedup = values["dedup"]
+    if dedup and (left := values["n"] - dedup["n"]):
         print(
             f"without the {left} faces that also stand in train: accuracy {dedup['accuracy']:.2%}, "
             f"macro-F1 {dedup['macro_f1']:.3f}"

@@ -219,6 +219,12 @@ def test_black_white_and_half_white_faces_are_counted_and_an_empty_split_is_zero
     assert light_histograms(store, "contrast", bins=4)[1]["train"].tolist() == pytest.approx([2 / 3, 0, 0, 1 / 3])
 
 
+def test_a_mean_that_float32_rounds_above_the_range_is_counted_in_the_last_bin(store):
+    white = np.full(10, 255.00002, dtype=np.float32)  # what it makes of a white picture of 333 x 333 pixels
+    _, spread = light_histograms(replace(store, brightness_N=white), "brightness")
+    assert [one[-1] for one in spread.values()] == [1, 1, 1]
+
+
 # --- one face
 
 

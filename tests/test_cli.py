@@ -23,6 +23,7 @@ from tests.faces import (
     write_folder,
     write_rows,
     write_run,
+    write_votes,
 )
 
 REPO = Path(__file__).resolve().parent.parent
@@ -497,3 +498,85 @@ def test_json_is_all_that_stands_on_standard_output(csv):
 def test_numbers_on_standard_output_are_unrounded(call):
     write_run("one", private=make_predictions([0, 3, 3], [0, 3, 0]))
     assert json.loads(call("evaluate", "one", "--json")[1])["accuracy"] == np.float64(2 / 3)
+
+
+# --- data check, export, download
+
+
+def test_data_check_as_json_has_the_promised_keys(call, csv):
+    code, out, err = call("data", "check", "--data", csv, "--json")
+    assert (code, err) == (0, "")
+    values = json.loads(out)
+    assert list(values) == [
+        "n", "unique", "duplicate_groups", "redundant", "rows_in_train", "images_in_public_and_private",
+        "conflicting_groups", "constant", "not_a_face", "low_agreement", "near", "ferplus",
+    ]  # fmt: skip
+    assert (values["n"], values["unique"], values["redundant"]) == (10, 10, 0)
+    assert values["rows_in_train"] == {"public": 0, "private": 0}
+    assert values["near"]["pairs"] == 0
+    assert (values["not_a_face"], values["low_agreement"], values["ferplus"]) == (None, None, None)
+
+
+def test_data_check_for_a_person_counts_copies_and_sets_label_against_votes(call, tmp_path):
+    faces = make_faces()
+    faces.images_NHW[6] = faces.images_NHW[0]  # a public face that stands in train, under another label
+    path = write_csv(tmp_path / "fer2013.csv", faces)
+    write_votes(tmp_path / "fer2013new.csv", faces)
+    code, out, _ = call("data", "check", "--data", path, "--no-near")
+    assert code == 0
+    assert "10 faces, 9 different pictures" in out
+    assert "also in train: 1 of public, 0 of private" in out
+    assert "under different labels: 1 groups" in out
+    assert "label and FER+ majority agree on 100.0% of 10 faces" in out
+    assert "near copies" not in out
+
+
+def test_data_info_counts_under_a_label_mode(call, tmp_path):
+    path = write_csv(tmp_path / "fer2013.csv")
+    votes = np.zeros((10, 10), dtype=np.uint8)
+    votes[:, 1] = 10  # all happy
+    votes[4, 1], votes[4, 9] = 0, 10  # but one, who is no face
+    other = write_votes(tmp_path / "elsewhere.csv", votes_NV=votes)
+    info = json.loads(call("data", "info", "--data", path, "--ferplus", other, "--labels", "majority", "--json")[1])
+    assert (info["n"], info["left_out"], info["labels"], info["ferplus"]) == (9, 1, "majority", True)
+    assert info["splits"]["train"] == dict.fromkeys([*EMOTIONS, "contempt"], 0) | {"happy": 5}
+    seven = call("data", "info", "--data", path, "--ferplus", other, "--labels", "majority", "--no-contempt", "--json")
+    assert list(json.loads(seven[1])["splits"]["train"]) == list(EMOTIONS)
+    assert "labels: majority, which leaves out 1 faces" in call(
+        "data", "info", "--data", path, "--ferplus", other, "--labels", "majority"
+    )[1]  # fmt: skip
+
+
+def test_rescan_reads_what_looks_unchanged(call, tmp_path):
+    folder = write_folder(tmp_path / "faces")
+    before = json.loads(call("data", "info", "--data", folder, "--json")[1])["fingerprint"]
+    image = min(folder.glob("train/*/*"))
+    image.write_bytes(max(folder.glob("train/*/*")).read_bytes())  # in place: the folder's time stays
+    assert json.loads(call("data", "info", "--data", folder, "--json")[1])["fingerprint"] == before
+    assert json.loads(call("data", "info", "--data", folder, "--rescan", "--json")[1])["fingerprint"] != before
+
+
+@pytest.mark.parametrize("layout", ["csv", "folder", "npz"])
+def test_an_export_opens_as_the_same_data(layout, call, csv, tmp_path):
+    code, out, err = call("data", "export", "--data", csv, "--layout", layout, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    before, after = (json.loads(call("data", "info", "--data", path, "--json")[1]) for path in (csv, out.strip()))
+    assert after["splits"] == before["splits"]
+    if layout != "folder":  # whose rows are sorted by path
+        assert after["fingerprint"] == before["fingerprint"]
+
+
+def test_an_unknown_layout_and_a_taken_folder_are_one_line(complaint, csv, tmp_path):
+    assert "no layout named 'cvs'. Did you mean 'csv'?" in complaint(
+        "data", "export", "--data", csv, "--layout", "cvs", "--out", tmp_path / "out"
+    )
+    assert "is there already" in complaint("data", "export", "--data", csv, "--layout", "csv", "--out", csv.parent)
+
+
+def test_a_download_that_cannot_reach_its_address_is_one_line_and_leaves_nothing(complaint, tmp_path):
+    line = complaint("data", "download", "--to", tmp_path / "new", "--url", "http://127.0.0.1:9/fer2013.csv")
+    assert line.startswith("http://127.0.0.1:9/fer2013.csv: could not be fetched (")
+    assert not (tmp_path / "new").exists()
+    assert "only addresses that begin with https:// or http://" in complaint(
+        "data", "download", "--to", tmp_path / "new", "--url", "file:///etc/passwd"
+    )

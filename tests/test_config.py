@@ -249,3 +249,9 @@ def test_flags_stand_once_and_in_the_catalogs_order():
 def test_an_unknown_flag_is_named():
     message = error_of({"leave_out": ["leak_into"]})
     assert message.startswith("--leave-out: no flag named 'leak_into'. Did you mean 'leaks_into'? Known: constant, ")
+
+
+def test_votes_matter_to_label_modes_and_to_flags_that_they_tell():
+    for values in ({"labels": "multi"}, {"min_vote_share": 0.1}, {"leave_out": ["not_a_face"]}):
+        assert RunConfig.parse(values).uses_votes
+    assert not RunConfig.parse({"leave_out": ["leaks_into", "constant"], "contempt": False}).uses_votes

@@ -303,9 +303,10 @@ def test_the_environment_says_what_was_trained_on_and_what_judged(runs, mode):
     else:
         # 8 of 10 chose contempt in every fifth face, whatever the mode makes of the others.
         assert [found["counts"][split]["contempt"] for split in SPLITS] == [7, 4, 5]
-    assert found["is_fer2013"] is False and found["fingerprint"] == training_view(
-        spied.store, spied.run.config()
-    ).fingerprint
+    assert (
+        found["is_fer2013"] is False
+        and found["fingerprint"] == training_view(spied.store, spied.run.config()).fingerprint
+    )
 
 
 def test_counts_of_the_majority_by_hand(runs):

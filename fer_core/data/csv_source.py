@@ -75,6 +75,11 @@ def refuse_lfs_pointer(path: Path) -> None:
             raise DataError(f"{path}: a Git LFS pointer, not the file itself. Run `git lfs pull` in its repository.")
 
 
+def has_faces(path: Path) -> bool:
+    """Whether a CSV's header promises labelled pixels; a list of image files has another one."""
+    return path.is_file() and {"emotion", "pixels"} <= set(_header(path))
+
+
 _Table = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int8]]
 """Pixels (N, 2304), labels (N,), split codes (N,)."""
 

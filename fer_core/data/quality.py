@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.catalog import FLAGS, check_name
+from fer_core.catalog import FLAGS, VOTED_FLAGS, check_name
 from fer_core.data.labelling import majority_labels, needed_votes
 from fer_core.data.near import CORRELATION, MIRRORED_CORRELATION, NearPairs, Progress, near_pairs
 from fer_core.data.store import OUT, FaceStore, cache_error
@@ -35,7 +35,6 @@ CONSTANT_CONTRAST = 6.0
 """Pictures with less contrast than this, in grey levels, show nothing."""
 
 LOW_AGREEMENT = 0.5
-_VOTED = ("not_a_face", "low_agreement")
 _NEAR = ("near_copy_of", "near_leaks_into")
 _NEAR_FILE = "near.npz"
 _NEAR_FORMAT = 1
@@ -75,8 +74,8 @@ class Quality:
             near = tuple(self._near)
         except DataError:
             near = ()
-        voted = _VOTED if self.store.votes_NV is not None else ()
-        return tuple(name for name in FLAGS if name not in (*_VOTED, *_NEAR) or name in (*voted, *near))
+        voted = VOTED_FLAGS if self.store.votes_NV is not None else ()
+        return tuple(name for name in FLAGS if name not in (*VOTED_FLAGS, *_NEAR) or name in (*voted, *near))
 
     def flags_of(self, row: int) -> list[str]:
         """Names of the flags that mark this row."""
@@ -153,7 +152,8 @@ def summary(found: Quality, near: NearPairs | None) -> dict[str, Any]:
     store, groups = found.store, found.groups
     sizes = np.bincount(groups.of, minlength=groups.n)
     both = LEAK_BITS["public"] | LEAK_BITS["private"]
-    voted = {name: int(found.flag(name).sum()) if store.votes_NV is not None else None for name in _VOTED}
+    known = found.known_flags
+    voted = {n: int(found.flag(n).sum()) if n in known else None for n in FLAGS if n in VOTED_FLAGS}
     return {
         "n": len(groups.inside),
         "unique": groups.n,
@@ -176,7 +176,7 @@ def leave_out(store: FaceStore, flags: Sequence[str], min_vote_share: float) -> 
     Raises: ConfigError: no such flag. DataError: the votes that this needs are missing, or no train row is left.
     """
     for name in flags:
-        if check_name("flag", name, FLAGS) in _VOTED:
+        if check_name("flag", name, FLAGS) in VOTED_FLAGS:
             needed_votes(store, f"leaving out {name}")
     found = check(store)
     out = np.zeros(len(store.labels_N), dtype=bool)

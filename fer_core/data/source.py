@@ -11,7 +11,7 @@ from filelock import FileLock
 from fer_core.config import RunConfig
 from fer_core.data import drawing, sample
 from fer_core.data.archive_source import is_archive, unpacked
-from fer_core.data.csv_source import Progress, read_csv
+from fer_core.data.csv_source import Progress, has_faces, read_csv
 from fer_core.data.ferplus import FILE_NAME, with_votes
 from fer_core.data.folder_source import folder_signature, looks_like_folder_source, read_folder
 from fer_core.data.npz_source import read_npz
@@ -90,7 +90,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     Raises: DataError: the source is not there.
     """
     source = find_source(config.data, config.ferplus)
-    votes = None if source.ferplus is None or config.labels == "fer" else str(source.ferplus)
+    votes = str(source.ferplus) if source.ferplus and config.uses_votes else None
     return config.changed(data=source.name, ferplus=votes).resolved(source.default_epochs)
 
 
@@ -197,15 +197,23 @@ def _file_kind(path: Path) -> str:
 
 
 def _inside(folder: Path) -> Source | None:
-    """What a folder holds: the challenge's file, else image folders, else an archive of either."""
+    """What a folder holds: the challenge's files, else image folders, else an archive of either, else one other CSV."""
     folder = folder.resolve()
-    names = [folder / part / name for part in ("", "fer2013") for name in FILES]
-    file = next((path for path in names if path.is_file()), None)
+    places = [place for place in (folder, folder / "fer2013") if place.is_dir()]
+    whole, parts = ([place / name for place in places for name in names] for names in (FILES[:-1], FILES[-1:]))
+    # A train.csv may also be a list of the images in train/, which is no source of its own.
+    file = next(filter(Path.is_file, whole), None) or next(filter(has_faces, parts), None)
     if file is None and folder.is_dir() and looks_like_folder_source(folder):
         return Source(str(folder), "folder", folder)
     packed = [folder / name for name in (*ARCHIVES, "fer2013.npz")]
-    file = file or next((path for path in packed if path.is_file()), None)
+    file = file or next(filter(Path.is_file, (*packed, *parts)), None) or _only_csv(places)
     return None if file is None else Source(str(file), _file_kind(file), file)
+
+
+def _only_csv(places: list[Path]) -> Path | None:
+    """The one CSV of faces under another name; of several, a person has to say which is meant."""
+    found = [path for place in places for path in sorted(place.glob("*.csv")) if has_faces(path)]
+    return found[0] if len(found) == 1 else None
 
 
 def _votes_beside(source: Source) -> Path | None:

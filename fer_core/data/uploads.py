@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fer_core.data.source import DEFAULT_FOLDER, SAMPLE, Source, find_source, read_source
+from fer_core.data.store import cache_error
 from fer_core.errors import DataError
 from fer_core.settings import Settings
 
 SUFFIXES = (".csv", ".zip", ".tar.gz", ".tgz", ".tar", ".npz")
 """What can be uploaded; a folder of images comes as a zip of it."""
-_ODD = re.compile(r"[^\w.-]+", re.ASCII)
+_ODD = re.compile(r"[^\w.-]+")
 
 
 def list_sources() -> dict[str, str]:
@@ -37,17 +38,24 @@ def keep_upload(name: str, content: BinaryIO) -> str:
     target = _uploads() / clean
     if target.exists():
         raise DataError(f"{clean}: there is an upload of that name already. Choose it in the list, or rename the file.")
-    _uploads().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_uploads(), prefix=".new-") as folder:
-        temporary = Path(folder) / clean
-        try:
+    try:
+        _uploads().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_uploads(), prefix=".new-") as folder:
+            temporary = Path(folder) / clean
             with temporary.open("wb") as file:
                 shutil.copyfileobj(content, file)
-            read_source(temporary)
-        except DataError as error:  # a person knows the file's name, not the place that it was checked in
-            raise DataError(str(error).replace(f"{Path(folder).resolve()}/", "").replace(f"{folder}/", "")) from None
-        temporary.rename(target)
-    return clean
+            _check(temporary)
+            temporary.rename(target)
+    except OSError as error:  # a full disk, a name that is too long
+        raise cache_error(_uploads(), error) from None
+    return next(short for short, found in list_sources().items() if found == str(target.resolve()))
+
+
+def _check(path: Path) -> None:
+    try:
+        read_source(path)
+    except DataError as error:  # a person knows the file's name, not the place that it is checked in
+        raise DataError(str(error).replace(f"{path.parent.resolve()}/", "").replace(f"{path.parent}/", "")) from None
 
 
 def _default() -> list[str]:
@@ -68,4 +76,5 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_data(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith((".", "fer2013new")) and path.name != "test.csv"
+    unlabelled = path.name.startswith("fer2013new") or path.name == "test.csv"  # but not an upload: it has been read
+    return path.is_file() and path.name[0] != "." and (path.parent == _uploads() or not unlabelled)

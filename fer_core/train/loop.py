@@ -151,8 +151,9 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state()`. Raises: RunError: it belongs to another configuration."""
+        plan = {"labels": "fer"} | state.get("plan", {})  # checkpoints of 0.1 know no other labels
         for name, value in self._plan().items():
-            if (found := state.get("plan", {}).get(name)) != value:
+            if (found := plan.get(name)) != value:
                 raise RunError(
                     f"the checkpoint belongs to another configuration ({name} is {found}, expected {value})."
                 )
