@@ -116,7 +116,7 @@ def faces_csv(view: FaceStore, quality: Quality, rows_R: NDArray[np.int64]) -> s
     writer = csv.writer(text, lineterminator="\n")
     votes = view.votes_NV
     head = ["row", "split", "emotion", "brightness", "contrast", "duplicate_of", "flags"]
-    writer.writerow([*head, *(FERPLUS_COLUMNS if votes is not None else ())])
+    writer.writerow([*head, *(("vote_share", *FERPLUS_COLUMNS) if votes is not None else ())])
     masks = {name: quality.flag(name)[rows_R] for name in quality.known_flags}
     for place, row in enumerate(rows_R.tolist()):
         first = int(quality.duplicate_of_N[row])
@@ -124,6 +124,10 @@ def faces_csv(view: FaceStore, quality: Quality, rows_R: NDArray[np.int64]) -> s
             row, SPLITS[view.splits_N[row]], view.classes[view.labels_N[row]],
             f"{view.brightness_N[row]:.1f}", f"{view.contrast_N[row]:.1f}", "" if first < 0 else first,
             " ".join(name for name, mask in masks.items() if mask[place]),
-            *(votes[row].tolist() if votes is not None else ()),
+            *((_short(quality.vote_share_N[row]), *votes[row].tolist()) if votes is not None else ()),
         ])  # fmt: skip
     return text.getvalue()
+
+
+def _short(share: float) -> str:
+    return "" if np.isnan(share) else f"{share:.2f}"

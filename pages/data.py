@@ -4,7 +4,7 @@ guard()
 
 import streamlit as st
 
-from ui.browse import browse
+from ui.browse import browse, take_choice
 from ui.data_overview import counts, looks
 from ui.label_mode import choose_labels
 from ui.quality import quality_summary
@@ -12,6 +12,7 @@ from ui.source import title_with_source
 from ui.steps import step_strip
 
 store = title_with_source("Data")
+take_choice(store)
 height, width = store.image_size
 st.markdown(f"**{len(store):,} faces** of {width} x {height} grey pixels · source: `{store.source}`")
 for note in store.notes:

@@ -248,9 +248,9 @@ def test_the_found_faces_as_csv_by_hand(store):
     rows = np.array([8, 2])
     assert faces_csv(store, check(store), rows) == (
         "row,split,emotion,brightness,contrast,duplicate_of,flags,"
-        "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
-        "8,private,disgust,50.0,30.0,1,duplicate_of label_conflict,0,0,0,0,3,7,0,0,0,0\n"
-        "2,train,happy,100.0,10.0,0,duplicate_of leaks_into,4,6,0,0,0,0,0,0,0,0\n"
+        "vote_share,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+        "8,private,disgust,50.0,30.0,1,duplicate_of label_conflict,0.70,0,0,0,0,3,7,0,0,0,0\n"
+        "2,train,happy,100.0,10.0,0,duplicate_of leaks_into,0.60,4,6,0,0,0,0,0,0,0,0\n"
     )
 
 

@@ -8,67 +8,105 @@ from fer_core.browse import NO_MAJORITY, SORTS, Filters, copies_of, faces_csv, f
 from fer_core.catalog import FLAGS
 from fer_core.data import FaceStore
 from fer_core.data.labelling import FERPLUS_CLASSES
-from fer_core.data.quality import Quality
+from fer_core.data.quality import Quality, near_copies
 from fer_core.labels import SPLITS
 from ui.gallery import face_gallery
 from ui.paging import page_of
 from ui.source import quality_of
+from ui.steps import in_words
 from ui.theme import plot
 
 PER_PAGE = 200
-_DEFAULTS = {"split": "train", "emotion": "all", "ferplus": "any", "flag": "any", "agreement": (0.0, 1.0), "page": 1}
+_DEFAULTS = {
+    "split": "train", "emotion": "all", "ferplus": "any", "flag": "any", "agreement": (0.0, 1.0), "sort": SORTS[0],
+    "page": 1, "face": None,
+}  # fmt: skip
 _MOST_COPIES = 12
+_NEED_VOTES = ("not_a_face", "low_agreement")
+_NEAR_FACES_PER_S = 4000
+"""About what one core compares; more faces take a little longer each."""
+
+
+def choose_faces(**filters: str) -> None:
+    """Set the browser's filters for the next run, the others to their defaults, and let it scroll into view."""
+    st.session_state["browse_next"] = {**_DEFAULTS, **filters}
+    st.session_state["browse_reveal"] = st.session_state.get("browse_reveal", 0) + 1
 
 
 def show_in_browser(**filters: str) -> None:
-    """Set the browser's filters, the others to their defaults, and draw the page anew."""
-    st.session_state["browse_next"] = {**_DEFAULTS, **filters}
-    st.session_state["browse_reveal"] = st.session_state.get("browse_reveal", 0) + 1
+    """`choose_faces`, and draw the page anew at once."""
+    choose_faces(**filters)
     st.rerun(scope="app")
+
+
+def take_choice(store: FaceStore) -> None:
+    """Put into the widgets what `choose_faces` asked for; the page calls it before it draws any of them."""
+    choice = st.session_state.pop("browse_next", {})
+    if st.session_state.get("browse_of", store.source) != store.source:
+        choice = {"page": 1, "face": None, **choice}  # a row of another source is another face
+    st.session_state["browse_of"] = store.source
+    for key, value in choice.items():
+        st.session_state[key] = value
 
 
 @st.fragment  # a filter, a page or a click draws the faces anew, not the charts above them
 def browse(view: FaceStore) -> None:
     """Filters, faces, and the one that is selected."""
-    for key, value in st.session_state.pop("browse_next", {}).items():
-        st.session_state[key] = value
     st.subheader("The faces", anchor=False)
     quality = quality_of(view)
     filters = _filters(view)
+    if filters.flag is not None and filters.flag not in quality.known_flags:
+        st.info("Near copies have not been looked for in this data yet.", icon=":material/image_search:")
+        offer_near_copies(view, key="near_in_browser")
+        return
     rows = find_faces(view, quality, filters)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{len(rows):,} faces. Click one to see it large.", width="stretch")
+        found = "1 face" if len(rows) == 1 else f"{len(rows):,} faces"
+        st.caption(f"{found}. Click one to see it large." if len(rows) else found, width="stretch")
+        row = _row_input(len(view.labels_N) - 1)
         _export(view, quality, rows)
     if not len(rows):
         st.info("No face fits these filters. Widen one of them.", icon=":material/filter_alt_off:")
         return
     shown = page_of(rows, PER_PAGE, key="page")
-    names = [view.classes[label] for label in view.labels_N[shown]]
+    row = int(shown[0]) if row is None else row
     gallery, detail = st.columns([3, 1])
-    with gallery.container(height=720, border=False):
-        picked = face_gallery(
-            view.images_NHW[shown], names, key="faces", face_px=72, reveal=st.session_state.get("browse_reveal", 0)
-        )
+    with gallery.container(height=720, border=False, key="browser_faces"):
+        names = [view.classes[label] for label in view.labels_N[shown]]
+        _faces(view, shown, names, row, "faces", face_px=72, reveal=st.session_state.get("browse_reveal", 0))
     with detail:
-        _detail(view, quality, int(shown[picked or 0]))
+        _detail(view, quality, row, missing=row not in rows)
+
+
+def offer_near_copies(store: FaceStore, *, key: str) -> None:
+    """A button that looks for near copies, which takes a while, and draws the page anew once they are known."""
+    seconds = in_words(len(store.hashes_N) / _NEAR_FACES_PER_S)
+    if st.button(f"Look for near copies, about {seconds}", icon=":material/image_search:", key=key):
+        bar = st.progress(0.0, "Comparing faces")
+        near_copies(store, lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Comparing faces"))
+        st.rerun(scope="app")
 
 
 def _filters(view: FaceStore) -> Filters:
     voted = view.votes_NV is not None
+    emotions = ["all", *view.classes]
+    flags = ["any", *(name for name in FLAGS if voted or name not in _NEED_VOTES)]
+    sorts = SORTS if voted else SORTS[:-1]
+    for key, options in (("emotion", emotions), ("flag", flags), ("sort", sorts)):
+        if st.session_state.get(key, options[0]) not in options:  # gone with the votes or the eighth emotion
+            st.session_state[key] = options[0]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         split = st.segmented_control(
             "Split", ["all", *SPLITS], default="train", required=True, key="split", bind="query-params"
         )
-        emotions = ["all", *view.classes]
         emotion = st.segmented_control(
             "Emotion", emotions, default="all", required=True, key="emotion", bind="query-params"
         )
-    flag_names = [name for name in FLAGS if voted or name not in ("not_a_face", "low_agreement")]
     columns = st.columns(4 if voted else 2)
     with columns[0]:
-        flag = st.selectbox("Quality", ["any", *flag_names], key="flag", bind="query-params")
+        flag = st.selectbox("Quality", flags, format_func=_title, key="flag", bind="query-params")
     with columns[1]:
-        sort = st.selectbox("Order", SORTS if voted else SORTS[:-1], key="sort", bind="query-params")
+        sort = st.selectbox("Order", sorts, key="sort", bind="query-params")
     ferplus, agreement = "any", (0.0, 1.0)
     if voted:
         with columns[2]:
@@ -91,6 +129,19 @@ def _filters(view: FaceStore) -> Filters:
     )
 
 
+def _title(flag: str) -> str:
+    return FLAGS[flag].title if flag in FLAGS else flag
+
+
+def _row_input(last: int) -> int | None:
+    """The selected face by its row: set by a click, or typed; None at first."""
+    return st.number_input(
+        "Row", 0, last, None, key="face", bind="query-params", placeholder="Row", width=165,
+        icon=":material/tag:",
+        label_visibility="collapsed", help="Show the face of this row of the data.",
+    )  # fmt: skip
+
+
 def _export(view: FaceStore, quality: Quality, rows: np.ndarray) -> None:
     st.download_button(
         "Export as CSV",
@@ -103,9 +154,27 @@ def _export(view: FaceStore, quality: Quality, rows: np.ndarray) -> None:
     )
 
 
-def _detail(view: FaceStore, quality: Quality, row: int) -> None:
+def _faces(
+    view: FaceStore, rows: np.ndarray, captions: list[str], row: int, key: str, *, face_px: int, reveal: int = 0
+) -> None:
+    """Faces of which `row` is marked, and of which a click selects another one."""
+    places = np.flatnonzero(rows == row)
+    face_gallery(
+        view.images_NHW[rows],
+        captions,
+        key=key,
+        face_px=face_px,
+        selected=int(places[0]) if len(places) else None,
+        reveal=reveal,
+        on_pick=lambda place: st.session_state.update(face=int(rows[place])),
+    )
+
+
+def _detail(view: FaceStore, quality: Quality, row: int, *, missing: bool) -> None:
     st.image(view.images_NHW[row], width=220)
-    st.markdown(f"**{view.classes[view.labels_N[row]]}**, {SPLITS[view.splits_N[row]]}, row {row:,}")
+    st.markdown(f"**{_label(view, row)}**, {_split(view, row)}, row {row:,}")
+    if missing:
+        st.caption(":material/filter_alt_off: Not among the faces that the filters leave.")
     st.caption(f"brightness {view.brightness_N[row]:.0f}, contrast {view.contrast_N[row]:.0f}")
     for name in quality.flags_of(row):
         st.badge(FLAGS[name].title, icon=":material/flag:", color="orange", help=FLAGS[name].text)
@@ -114,16 +183,22 @@ def _detail(view: FaceStore, quality: Quality, row: int) -> None:
         plot(data_charts.votes(view.votes_NV[row]), "votes")
     copies, near = copies_of(view, row), near_copies_of(view, row)
     if len(copies) > 1:
-        _rows_side_by_side(view, copies, f"**{len(copies)} copies**, pixel for pixel", "copies")
+        _rows_side_by_side(view, copies, row, f"**{len(copies)} copies**, pixel for pixel", "copies")
     if len(near):
-        _rows_side_by_side(view, near, f"**{len(near)} near {'copy' if len(near) == 1 else 'copies'}**", "near")
+        _rows_side_by_side(view, near, row, f"**{len(near)} near {'copy' if len(near) == 1 else 'copies'}**", "near")
 
 
-def _rows_side_by_side(view: FaceStore, rows: np.ndarray, title: str, key: str) -> None:
+def _rows_side_by_side(view: FaceStore, rows: np.ndarray, row: int, title: str, key: str) -> None:
     st.markdown(title)
     kept = rows[:_MOST_COPIES]
-    captions = [f"{view.classes[view.labels_N[one]]}\n{_split(view, one)}, row {one:,}" for one in kept]
-    face_gallery(view.images_NHW[kept], captions, key=key, face_px=80)
+    captions = [f"{_label(view, one)}\n{_split(view, one)}, row {one:,}" for one in kept]
+    _faces(view, kept, captions, row, key, face_px=72)
+    if len(rows) > len(kept):
+        st.caption(f"and {len(rows) - len(kept)} more")
+
+
+def _label(view: FaceStore, row: int) -> str:
+    return view.classes[view.labels_N[row]] if view.splits_N[row] >= 0 else "no label"
 
 
 def _split(view: FaceStore, row: int) -> str:

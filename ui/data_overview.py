@@ -1,12 +1,14 @@
 """The data at a glance: how many of each emotion, what each looks like on average, how bright the pictures are."""
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
 from fer_core import data_charts
 from fer_core.browse import light_histograms, mean_faces
 from fer_core.data import FaceStore
+from ui.browse import choose_faces
 from ui.gallery import face_gallery
 from ui.theme import plot
 
@@ -24,12 +26,22 @@ def counts(view: FaceStore) -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
-    plot(data_charts.label_histogram(view.counts(), as_share=unit == "share"), "histogram")
+    plot(_histogram(view.fingerprint, unit == "share", view), "histogram")
+    st.caption(_imbalance(view))
+
+
+def _imbalance(view: FaceStore) -> str:
+    by_emotion = view.counts()["train"]
+    missing = [name for name, count in by_emotion.items() if not count]
+    if len(missing) == len(by_emotion):
+        return "No face is left in train."
+    without = f" It has none of {', '.join(missing)}." if missing else ""
     rarest, commonest, ratio = view.imbalance("train")
     if ratio >= 1.5:
-        st.caption(f"Imbalance ratio: in train there are {ratio:.1f} {commonest} faces for each {rarest} face.")
+        words = f"Imbalance ratio: in train there are {ratio:.1f} {commonest} faces for each {rarest} face."
     else:
-        st.caption("In train all emotions are about equally frequent.")
+        words = f"In train all {'other ' if missing else ''}emotions are about equally frequent."
+    return words + without
 
 
 def looks(view: FaceStore) -> None:
@@ -37,13 +49,21 @@ def looks(view: FaceStore) -> None:
     faces, light = st.columns([1.25, 1], gap="large")
     with faces:
         st.subheader("The mean face of each", anchor=False)
-        face_gallery(_mean_faces(view.fingerprint, view), list(view.classes), key="mean_faces", face_px=68)
-        st.caption("The mean of up to 2,000 training faces each. What stays visible is what they have in common.")
+        face_gallery(
+            _mean_faces(view.fingerprint, view),
+            list(view.classes),
+            key="mean_faces",
+            face_px=110,
+            on_pick=lambda place: choose_faces(emotion=view.classes[place]),
+        )
+        st.caption(
+            "The mean of up to 2,000 training faces each: what stays visible is what they have in common. "
+            "Click one to see its faces."
+        )
     with light:
         st.subheader("Brightness and contrast", anchor=False)
         for column, title in (("brightness", "mean grey, 0 to 255"), ("contrast", "standard deviation of the grey")):
-            centres, shares = _light(view.fingerprint, column, view)
-            plot(data_charts.light(centres, shares, title), column)
+            plot(_light(view.fingerprint, column, title, view), column)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -51,6 +71,12 @@ def _mean_faces(fingerprint: str, _view: FaceStore) -> NDArray[np.uint8]:
     return mean_faces(_view)
 
 
+# Charts are kept too: Plotly takes 40 ms to make these three, and every change of labels or source draws the page anew.
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _light(fingerprint: str, column: str, _view: FaceStore) -> tuple[NDArray[np.float64], dict[str, NDArray]]:
-    return light_histograms(_view, column)
+def _histogram(fingerprint: str, as_share: bool, _view: FaceStore) -> go.Figure:
+    return data_charts.label_histogram(_view.counts(), as_share=as_share)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _light(fingerprint: str, column: str, title: str, _view: FaceStore) -> go.Figure:
+    return data_charts.light(*light_histograms(_view, column), title)

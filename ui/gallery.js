@@ -30,6 +30,7 @@ async function show(gallery) {
     Object.assign(gallery, next, { shownId: sheet.id, stamp: null })
     gallery.grid.replaceChildren(...gallery.data.captions.map((_, position) => tile(sheet, position)))
     gallery.grid.style.setProperty("--sheet", `url(${next.url})`)
+    toTop(parentOf(gallery.grid))
   }
   if (gallery.shownId !== sheet.id) return // still being decoded by an earlier call, which then draws the newest data
   label(gallery.grid, gallery.data)
@@ -93,7 +94,17 @@ function reveal({ grid, data }) {
   const [key, number] = data.reveal
   if (number <= (revealed.get(key) ?? 0)) return
   revealed.set(key, number)
-  grid.scrollIntoView({ block: "center", behavior: "smooth" })
+  grid.scrollIntoView({ block: "start", behavior: "smooth" }) // the stylesheet leaves room for what stands above
+}
+
+// Other faces are read from the first one on; the page itself stays where it is.
+function toTop(box) {
+  while (box && !/auto|scroll/.test(getComputedStyle(box).overflowY)) box = parentOf(box)
+  if (box && box.dataset.testid !== "stMain" && box !== document.scrollingElement) box.scrollTop = 0
+}
+
+function parentOf(node) {
+  return node.parentElement ?? node.getRootNode().host
 }
 
 function mark(grid, position) {

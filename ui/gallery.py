@@ -7,7 +7,7 @@ import base64
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def face_gallery(
     selected: int | None = None,
     alt: Sequence[str] | None = None,
     reveal: int = 0,
+    on_pick: Callable[[int], None] | None = None,
 ) -> int | None:
     """Draw N grey faces in a grid as wide as its container, and say which one is selected.
 
@@ -55,6 +56,8 @@ def face_gallery(
         selected: the face that is selected until one is clicked, for example from the address.
         alt: what a screen reader says for each face; its number and caption when left out.
         reveal: a higher number than before scrolls the gallery into view, once.
+        on_pick: told the position of a clicked face before the rerun, when widgets' state may still be set. The
+            gallery then keeps no click of its own: `selected` alone says what is selected.
     Returns: position 0..N-1 of the selected face, or None.
     Raises: ValueError: not uint8 (N, H, W), a list of another length, an unknown tone, or `selected` outside 0..N-1.
     """
@@ -63,7 +66,14 @@ def face_gallery(
     if count == 0:
         return None
     stamp, sheet_id = _stamp(key, images_NHW, selected)
-    before = st.session_state.get(key, {}).get("picked")
+    before = None if on_pick else st.session_state.get(key, {}).get("picked")
+
+    def heard() -> None:
+        place = _picked(st.session_state[key].get("picked"), stamp, count, None)
+        if on_pick and place is not None:
+            _forget_shown(key)  # the mark goes back to `selected`, also where that stays the same
+            on_pick(place)
+
     result = _component(
         key=key,
         data={
@@ -76,9 +86,9 @@ def face_gallery(
             "alt": list(alt or _spoken(captions, tones)),
             "reveal": [key, reveal],
         },
-        on_picked_change=lambda: None,  # makes `result.picked` exist before the first click
+        on_picked_change=heard,  # also makes `result.picked` exist before the first click
     )
-    return _picked(result.picked, stamp, count, selected)
+    return selected if on_pick else _picked(result.picked, stamp, count, selected)
 
 
 def sprite_jpeg(images_NHW: np.ndarray, columns: int) -> bytes:
@@ -157,6 +167,12 @@ def _stamp(key: str, images_NHW: np.ndarray, selected: int | None) -> tuple[str,
         turn += 1
         st.session_state[slot] = (shown, turn)
     return f"{shown[0]}-{turn}", shown[0]
+
+
+def _forget_shown(key: str) -> None:
+    """Outdate every click so far: the next stamp is another, whatever is shown."""
+    _, turn = st.session_state.get(f"{key}:shown", (None, 0))
+    st.session_state[f"{key}:shown"] = (None, turn)
 
 
 def _picked(picked: Any, stamp: str, count: int, selected: int | None) -> int | None:

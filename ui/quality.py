@@ -9,40 +9,42 @@ from fer_core.catalog import FLAGS
 from fer_core.chart_parts import SELECTION
 from fer_core.data import FaceStore, quality
 from fer_core.data.agreement import Agreement, ferplus_agreement
-from ui.browse import show_in_browser
-from ui.source import quality_of
-from ui.steps import in_words
+from ui.browse import offer_near_copies, show_in_browser
+from ui.source import key_of, quality_of
 from ui.theme import ink
 
-_NEAR_FACES_PER_S = 4000
-"""About what one core compares; more faces take a little longer each."""
+_LEAK_SPLITS = ("public", "private")
 
 
 @st.fragment  # looking for near copies takes a while; the rest of the page stays
 def quality_summary(store: FaceStore) -> None:
     """Counts of every flag, the split leaks in words, and FER2013's label against FER+'s majority."""
     st.subheader("What is wrong with it", anchor=False)
-    found = quality_of(store)
-    searched = "near_copy_of" in found.known_flags
-    values, counts = _in_numbers(store.fingerprint, searched, store)
-    with st.container(horizontal=True, gap="small"):
-        for name, count in counts.items():
-            _card(name, count)
-    in_train, n = values["rows_in_train"], {split: len(store.rows(split)) for split in ("public", "private")}
-    shares = [f"{in_train[split]:,} of {n[split]:,} {split} faces" for split in n if n[split]]
-    st.caption(
-        f"{values['unique']:,} of {values['n']:,} pictures are different. Pixel for pixel, {' and '.join(shares)} also "
-        "stand in train: a model has seen them. Every report gives its accuracy without them too."
-    )
-    if not searched and st.button(_near_label(store), icon=":material/image_search:"):
-        _search(store)
-        st.rerun(scope="fragment")
+    searched = "near_copy_of" in quality_of(store).known_flags
+    values, counts = _in_numbers(key_of(store), searched, store)
+    _cards(counts)
+    st.caption(f"{values['unique']:,} of {values['n']:,} pictures are different. {_leaks(store, values)}")
+    if not searched:
+        offer_near_copies(store, key="near_in_summary")
     if store.votes_NV is not None:
         _agreement(store)
 
 
+def _leaks(store: FaceStore, values: dict[str, Any]) -> str:
+    """What stands in train as well, in a sentence."""
+    sizes = {split: len(store.rows(split)) for split in _LEAK_SPLITS}
+    leaked = values["rows_in_train"]
+    if not any(leaked.values()):
+        return "None of the public and private faces stands in train as well."
+    shares = [f"{leaked[split]:,} of {n:,} {split} faces" for split, n in sizes.items() if n]
+    return (
+        f"Pixel for pixel, {' and '.join(shares)} also stand in train: a model has seen them. "
+        "Every report gives its accuracy without them too."
+    )
+
+
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _in_numbers(fingerprint: str, searched: bool, _store: FaceStore) -> tuple[dict[str, Any], dict[str, int]]:
+def _in_numbers(key: str, searched: bool, _store: FaceStore) -> tuple[dict[str, Any], dict[str, int]]:
     """The summary, and how many rows each flag marks; `searched`: near copies are known, and counted."""
     found = quality_of(_store)
     near = quality.cached_near_copies(_store) if searched else None
@@ -50,28 +52,24 @@ def _in_numbers(fingerprint: str, searched: bool, _store: FaceStore) -> tuple[di
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _labels_against_votes(fingerprint: str, _store: FaceStore) -> Agreement:
+def _labels_against_votes(key: str, _store: FaceStore) -> Agreement:
     return ferplus_agreement(_store)
 
 
-def _card(name: str, count: int) -> None:
-    with st.container(border=True, width=132, gap=None):
-        st.metric(FLAGS[name].title.capitalize(), f"{count:,}", help=FLAGS[name].text)
-        if st.button("See them", key=f"see_{name}", disabled=not count, type="tertiary"):
-            show_in_browser(split="all", flag=name)
-
-
-def _near_label(store: FaceStore) -> str:
-    return f"Look for near copies, about {in_words(len(store.hashes_N) / _NEAR_FACES_PER_S)}"
-
-
-def _search(store: FaceStore) -> None:
-    bar = st.progress(0.0, "Comparing faces")
-    quality.near_copies(store, lambda done, total: bar.progress(min(1.0, done / max(1, total)), "Comparing faces"))
+def _cards(counts: dict[str, int]) -> None:
+    """A card a flag, in rows of three or four: titles stay whole, in a narrow window too."""
+    per_row = 4 if len(counts) % 4 == 0 else 3
+    names = list(counts)
+    for start in range(0, len(names), per_row):
+        for column, name in zip(st.columns(per_row, gap="small"), names[start : start + per_row], strict=False):
+            with column.container(border=True, gap=None):
+                st.metric(FLAGS[name].title.capitalize(), f"{counts[name]:,}", help=FLAGS[name].text)
+                if st.button("See them", key=f"see_{name}", disabled=not counts[name], type="tertiary"):
+                    show_in_browser(split="all", flag=name, labels="fer")  # counts are of the whole source
 
 
 def _agreement(store: FaceStore) -> None:
-    agreement = _labels_against_votes(store.fingerprint, store)
+    agreement = _labels_against_votes(key_of(store), store)
     if not agreement.n:
         return
     st.markdown("**FER2013's label and FER+'s majority**")

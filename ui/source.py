@@ -1,15 +1,25 @@
 """The open data source: which one is chosen, for every page; opened once, shared by all sessions, read-only."""
 
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
 import numpy as np
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from fer_core.data import FaceStore, find_source, open_store
 from fer_core.data.quality import Quality, check
+from fer_core.data.source import SAMPLE
 from fer_core.data.uploads import SUFFIXES, keep_upload, list_sources
-from fer_core.errors import FerError
+from fer_core.errors import DataError, FerError
 from fer_core.runs import Run
+from fer_core.settings import Settings
 
 _KEY = "source"
+_HEAD = 300
+"""Bytes of an upload that tell votes from faces."""
 
 
 def title_with_source(title: str) -> FaceStore:
@@ -33,13 +43,25 @@ def current_store() -> FaceStore:
         return _open(current_source())
     except FerError as error:
         st.error(f"The data cannot be opened. {error}", icon=":material/folder_off:")
-        st.caption("Set `FER_DATA` to a fer2013.csv, an image folder, or `sample`, and start the app again.")
+        st.caption(
+            "Choose another source above; or set `FER_DATA` to a fer2013.csv, an image folder, or `sample`, and start "
+            "the app again."
+        )
         st.stop()
 
 
 def quality_of(store: FaceStore) -> Quality:
     """Copies, conflicts and flags of a store, looked for once."""
-    return _quality(store.fingerprint, store)
+    return _quality(key_of(store), store)
+
+
+def key_of(store: FaceStore) -> str:
+    """A cache's name for what is found in a store: of its content, its votes, and the folder of what is kept with it.
+
+    The fingerprint alone will not do: the same CSV may be open with votes and, uploaded, without.
+    """
+    votes = "" if store.votes_NV is None else f"{zlib.crc32(np.ascontiguousarray(store.votes_NV).data):x}"
+    return f"{store.fingerprint}:{votes}:{store.folder}"
 
 
 def faces_of(run: Run, hashes_N: np.ndarray) -> tuple[np.ndarray, int]:
@@ -58,17 +80,39 @@ def faces_of(run: Run, hashes_N: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _switch() -> None:
-    try:
-        sources = list_sources()
-    except FerError:  # the page says what is wrong with it
-        return
+    sources, whole = _sources()
     if new := st.session_state.pop("uploaded", None):
         st.session_state[_KEY] = new
+    else:
+        _remember(sources)
     chosen = st.selectbox("Source", list(sources), key=_KEY, bind="query-params", persist_state="session")
     first = next(iter(sources))
     st.session_state["source_name"] = None if chosen in (first, None) else sources[chosen]
-    with st.popover("", icon=":material/upload:", help="Add a source"):
-        _upload()
+    st.session_state["source_title"] = chosen
+    if whole:
+        # A new key after an upload: the menu is drawn closed, and without the file.
+        with st.popover("", icon=":material/upload:", help="Add a source", key=f"upload_{_uploads()}"):
+            _upload()
+
+
+def _remember(sources: dict[str, str]) -> None:
+    """Say again what is chosen: on the next page Streamlit forgets a value that came with the address."""
+    title = st.session_state.get(_KEY) or st.session_state.get("source_title")
+    if title not in sources:
+        return
+    st.session_state[_KEY] = title
+    if title != next(iter(sources)) and _KEY not in st.query_params:
+        with suppress(StreamlitAPIException):  # drawn on this page before: then the widget itself sees to the address
+            st.query_params[_KEY] = title
+
+
+def _sources() -> tuple[dict[str, str], bool]:
+    """The sources to choose from; False: the app's own is not there, and only the sample can be offered."""
+    try:
+        return list_sources(), True
+    except FerError:  # the page says what is wrong with it
+        own = Settings().data or ""
+        return {Path(own).name or own: own, SAMPLE: SAMPLE}, False
 
 
 def _upload() -> None:
@@ -76,15 +120,33 @@ def _upload() -> None:
     st.caption(
         "A fer2013.csv, an archive of it, or a zip of image folders named after emotions. It stays on this machine."
     )
-    file = st.file_uploader("File", type=[suffix.lstrip(".") for suffix in SUFFIXES], label_visibility="collapsed")
+    types = [suffix.lstrip(".") for suffix in SUFFIXES]
+    file = st.file_uploader("File", type=types, label_visibility="collapsed", key=f"file_{_uploads()}")
     if file and st.button("Open it", type="primary"):
         try:
+            _refuse_votes(file)
             with st.spinner("Reading"):
                 st.session_state["uploaded"] = keep_upload(file.name, file)
         except FerError as error:
             st.error(str(error), icon=":material/error:")
             return
+        st.session_state["uploads"] = _uploads() + 1
         st.rerun()
+
+
+def _uploads() -> int:
+    return st.session_state.get("uploads", 0)
+
+
+def _refuse_votes(file: BinaryIO) -> None:
+    """Raises: DataError: the file is FER+'s, which holds no faces."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    if b"Image name" in head and b"contempt" in head:
+        raise DataError(
+            "These are FER+'s votes, without faces. Put this file beside the fer2013.csv that the app reads, under the "
+            "name fer2013new.csv: the votes are then joined to its faces."
+        )
 
 
 def _open(data: str | None) -> FaceStore:
@@ -101,5 +163,5 @@ def _open_cached(name: str, signature: str) -> FaceStore:
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _quality(fingerprint: str, _store: FaceStore) -> Quality:
+def _quality(key: str, _store: FaceStore) -> Quality:
     return check(_store)

@@ -14,11 +14,14 @@ def step_strip(store: FaceStore) -> None:
     look, train, compare = st.columns(3)
     with look.container(border=True, height="stretch"):
         st.markdown("**1 · Look**")
-        st.caption("Seven emotions, far from evenly spread. Scroll down: the counts, then the faces.")
+        st.caption("Scroll down: how many faces of each emotion, what is wrong with them, then the faces.")
     with train.container(border=True, height="stretch"):
         st.markdown("**2 · Train both**")
-        st.caption("One model on the faces as they are, one that sees rare emotions more often.")
-        if st.button(f"Train both, about {_both_in_words(store)}", type="primary", icon=":material/play_arrow:"):
+        st.caption(
+            "One model on the faces as they are, one that sees rare emotions more often: "
+            f"about {_both_in_words(store)} here."
+        )
+        if st.button("Train both", type="primary", icon=":material/play_arrow:"):
             st.session_state["start_twins"] = True
             st.switch_page("pages/train.py")
     with compare.container(border=True, height="stretch"):
