@@ -360,7 +360,8 @@ def _say(notes: Sequence[str]) -> None:
 
 
 def _fail(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr)
+    """One line, whatever a file's name or content has brought into it."""
+    print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
     return 2
 
 

@@ -5,7 +5,7 @@ chose; a stopped run does not read it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,12 +110,12 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     faces = _faces(config, open_store(config.data, ferplus=config.ferplus))
     _check(config, faces)
     placement = choose_placement(config.device, config.precision)
-    splits = _split_tensors(faces, placement)
-    trainer = _make_trainer(faces.train, splits["train"], config, placement)
+    train, public = (_tensors(faces.view(split), split, placement.device) for split in ("train", "public"))
+    trainer = _make_trainer(faces.train, train, config, placement)
     history = _resume(run, trainer, faces.train)
     run.write_environment(_environment(faces, config, trainer))
     watch = _Watch(run, trainer, on_step)
-    for record in trainer.epochs(splits["public"], faces.judged.classes, watch):
+    for record in trainer.epochs(public, faces.judged.classes, watch):
         history.append(record)
         if trainer.improved:
             save_weights(run.best, trainer.evaluated_model, record.epoch)
@@ -129,7 +129,7 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     if history:
         run.update_status(message="judging the best epoch")
         judged = ("public",) if trainer.stopped else ("public", "private")
-        run.write_predictions(_predict(run, trainer.evaluated_model, faces, {s: splits[s] for s in judged}))
+        run.write_predictions(_predict(run, trainer, faces, judged))
     run.stop_file.unlink(missing_ok=True)
     if trainer.stopped:
         run.update_status(state="stopped", message="")
@@ -155,10 +155,6 @@ class _Watch:
         share = self.trainer.step / self.trainer.total_steps
         self.run.update_status(epoch=epoch, progress=share, message="training")
         self.written = time.monotonic()
-
-
-def _split_tensors(faces: _Faces, placement: Placement) -> dict[str, FaceTensors]:
-    return {split: _tensors(faces.view(split), split, placement.device) for split in SPLITS}
 
 
 def _tensors(view: FaceStore, split: str, device: torch.device) -> FaceTensors:
@@ -222,22 +218,24 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
     }
 
 
-def _predict(
-    run: Run, model: torch.nn.Module, faces: _Faces, splits: dict[str, FaceTensors]
-) -> dict[str, SplitPredictions]:
-    """The answers of the weights that `public` chose; `model` lends its structure and its device."""
+def _predict(run: Run, trainer: Trainer, faces: _Faces, splits: Iterable[str]) -> dict[str, SplitPredictions]:
+    """The answers of the weights that `public` chose; the trainer lends its model's structure and its device.
+
+    Here, and nowhere before, the pictures of `private` are read.
+    """
+    model = trainer.evaluated_model
     load_weights(run.best, model)
-    return {split: _predict_split(model, faces, split, tensors) for split, tensors in splits.items()}
+    return {split: _predict_split(model, faces, split, trainer.placement.device) for split in splits}
 
 
-def _predict_split(model: torch.nn.Module, faces: _Faces, split: str, tensors: FaceTensors) -> SplitPredictions:
+def _predict_split(model: torch.nn.Module, faces: _Faces, split: str, device: torch.device) -> SplitPredictions:
     view = faces.judged
     rows = view.rows(split)
     return SplitPredictions(
         rows_N=rows,
         hashes_N=view.hashes_N[rows],
         labels_N=view.labels_N[rows],
-        logits_NK=predict_logits(model, tensors.images_NHW).cpu().numpy(),
+        logits_NK=predict_logits(model, _tensors(view, split, device).images_NHW).cpu().numpy(),
         classes=view.classes,
         fingerprint=view.fingerprint,
         # Against all of `train`, also what this run left out: the figure without copies has the same n in each run.

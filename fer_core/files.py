@@ -1,12 +1,16 @@
 """Files that are either whole or not there: written beside their place, then renamed."""
 
 import json
+import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import psutil
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -49,6 +53,24 @@ def folder_atomic(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def private_folder(parent: Path, kind: str) -> Iterator[Path]:
+    """Give an empty folder under `parent` that only its owner may look into; it goes when the block ends.
+
+    What processes of this kind left behind that were killed goes first: the process's number stands in the name.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{kind}.*"):
+        owner = left.name.split(".")[2]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(dir=parent.resolve(), prefix=f".{kind}.{os.getpid()}."))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _beside(path: Path) -> Path:

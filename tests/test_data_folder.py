@@ -18,6 +18,10 @@ EXPECTED = (
 )
 
 
+def too_few_note(split):
+    return f"This data has no {split} split, and too few training faces of any emotion to hold a tenth out as it."
+
+
 def held_out_note(split):
     return f"This data has no {split} split: a stratified tenth of its training faces (seed 2013) is held out as it."
 
@@ -196,7 +200,7 @@ def test_the_nearest_split_word_above_counts_and_the_folder_that_was_named_does_
     root = write_images(tmp_path / "test", {"private/train/happy": 1, "train/val/sad": 1, "fear": 1, "train/test": 1})
     faces = read_folder(root, no_progress)
     assert found_splits(faces) == {1: "train", 2: "public", 3: "train"}
-    assert faces.notes == ("test: 1 image left out; FER2013 has no such emotion.", held_out_note("private"))
+    assert faces.notes == ("test: 1 image left out; FER2013 has no such emotion.", too_few_note("private"))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +298,8 @@ def test_a_glance_stops_at_the_first_emotion(tmp_path, monkeypatch):
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (looked_into.append(str(path)), scandir(path))[1])
     assert looks_like_folder_source(tmp_path)
-    assert looked_into == [f"{tmp_path}{below}" for below in ("", "/train", "/train/angry")]
+    assert looked_into[:2] == [str(tmp_path), f"{tmp_path}/train"]
+    assert [Path(folder).parent for folder in looked_into[2:]] == [tmp_path / "train"]  # one of them, in any order
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "nothing"])

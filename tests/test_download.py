@@ -19,7 +19,8 @@ from kagglehub import exceptions as kaggle
 
 from fer_core.data import download as module
 from fer_core.data import fetch as web
-from fer_core.data.download import FERPLUS_NAME, FERPLUS_URL, Expected, download, download_ferplus
+from fer_core.data.download import FERPLUS_URL, Expected, download, download_ferplus
+from fer_core.data.ferplus import FILE_NAME
 from fer_core.data.source import read_source
 from fer_core.errors import ConfigError, DataError
 from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, SPLITS
@@ -136,11 +137,11 @@ def names(folder):
 def test_data_and_votes_arrive_as_they_were_sent(folder, server):
     told = []
     done = fetch(folder, server, progress=lambda *step: told.append(step))
-    assert done.paths == [folder / "fer2013.csv", folder / FERPLUS_NAME]
+    assert done.paths == [folder / "fer2013.csv", folder / FILE_NAME]
     assert done.notes == ()
     assert (folder / "fer2013.csv").read_bytes() == server.routes["/fer2013.csv"]
-    assert (folder / FERPLUS_NAME).read_bytes() == votes_bytes()
-    assert names(folder) == ["fer2013.csv", FERPLUS_NAME]
+    assert (folder / FILE_NAME).read_bytes() == votes_bytes()
+    assert names(folder) == ["fer2013.csv", FILE_NAME]
     size = len(server.routes["/fer2013.csv"])
     assert (size, size) in told
 
@@ -148,8 +149,8 @@ def test_data_and_votes_arrive_as_they_were_sent(folder, server):
 def test_the_votes_can_be_left_out_or_fetched_alone(folder, server):
     assert fetch(folder, server, with_ferplus=False).paths == [folder / "fer2013.csv"]
     url = f"{server.url}/fer2013new.csv"
-    assert download_ferplus(folder, url=url, progress=no_progress) == folder / FERPLUS_NAME
-    assert names(folder) == ["fer2013.csv", FERPLUS_NAME]
+    assert download_ferplus(folder, url=url, progress=no_progress) == folder / FILE_NAME
+    assert names(folder) == ["fer2013.csv", FILE_NAME]
 
 
 def test_a_file_of_the_challenge_s_other_name_keeps_it(folder, server):
@@ -331,7 +332,7 @@ def test_other_names_are_refused_with_what_is_allowed(folder, server, path):
     assert server.asked == []
 
 
-@pytest.mark.parametrize("name", ["fer2013.csv", FERPLUS_NAME])
+@pytest.mark.parametrize("name", ["fer2013.csv", FILE_NAME])
 def test_what_is_there_is_named_and_not_touched(folder, server, name):
     folder.mkdir(parents=True)
     (folder / name).write_text("mine")

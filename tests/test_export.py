@@ -185,7 +185,7 @@ def test_ferplus_leaves_out_what_is_no_face_or_has_no_votes_and_counts_it(store,
     votes = with_votes(without(store, 4), NO_FACE, NO_VOTES, nearly, NO_FACE, NO_FACE)
     done = export(votes, "ferplus", folder, no_progress)
     assert done.faces == 6
-    assert done.notes == ("Left out: 2 faces that all taggers called no face, 1 without votes.",)
+    assert done.notes == ("Left out: 2 faces that all taggers called no face.", "Left out: 1 faces without votes.")
     assert names(folder / "FER2013Train") == ["fer0000002.png", "fer0000005.png", "label.csv"]
 
 

@@ -397,8 +397,10 @@ def test_processes_that_open_first_at_once_both_read_it_whole(place, cache):
 
 
 def test_what_a_killed_process_left_is_swept_away(place, cache, capsys):
-    for left in ("stores/.abc-def.x1", ".unpacked.1234"):
+    mine = f".unpacked.{os.getpid()}.busy"  # of a process that lives: it is being read
+    for left in ("stores/.abc-def.x1", ".unpacked.999999999.x1", mine):
         (cache / left).mkdir(parents=True)
         (cache / left / "images.npy").write_bytes(b"half")
-    assert info(place.csv, capsys)[0] == 0
-    assert not list(cache.glob("stores/.*")) and not list(cache.glob(".unpacked*"))
+    assert info(place.zip, capsys)[0] == 0
+    assert not list(cache.glob("stores/.*"))
+    assert [path.name for path in cache.glob(".unpacked*")] == [mine]

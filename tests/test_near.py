@@ -232,3 +232,21 @@ class TestRealData:
         found, distances = nearest(descriptors(copies), known)
         assert distances.max() < SAME_FACE_DISTANCE / 2
         assert (real.hashes_N[found] == real.hashes_N[rows]).sum() >= 1990  # the others find a near copy
+
+
+def test_every_frame_of_a_video_is_found_and_not_every_pair_is_made():
+    rng = np.random.default_rng(5)
+    scene = np.kron(rng.integers(0, 256, (6, 6)), np.ones((8, 8)))
+    frames = (scene[None] + rng.normal(0, 3, (700, 48, 48))).clip(0, 255).astype(np.uint8)
+    others = np.kron(rng.integers(0, 256, (900, 6, 6)), np.ones((1, 8, 8))).astype(np.uint8)
+    for images in (frames, np.concatenate([frames, others])):
+        near = near_pairs(images, pixel_hashes(images))
+        assert set(near.rows_a_M) | set(near.rows_b_M) >= set(range(700))
+        assert len(near) < 700 * 699 / 2
+
+
+def test_nearest_looks_no_further_than_it_is_told():
+    reference, asked = np.eye(3, dtype=np.float32), np.array([[1, 0.1, 0], [0.5, 0.5, 0.5]], dtype=np.float32)
+    rows, distances = nearest(asked, reference, within=0.2)
+    assert rows.tolist() == [0, -1]
+    assert distances.tolist() == [pytest.approx(0.1), np.inf]

@@ -236,7 +236,7 @@ BAD = {
 def test_damaged_content_is_one_line_about_the_file_and_nothing_of_it_stays(name, make, start, tmp_path, kept):
     message = refused(name, make(tmp_path))
     assert message.startswith(start)
-    assert str(tmp_path) not in message and ".new-" not in message and ".unpacked" not in message
+    assert str(tmp_path) not in message and ".new." not in message and ".unpacked" not in message
     assert everything(kept) == []
     assert not list((tmp_path / "cache").glob(".unpacked*"))
 
@@ -259,5 +259,5 @@ def test_the_file_is_not_in_its_place_before_it_has_been_read(kept, content, mon
     monkeypatch.setattr(uploads, "read_source", lambda path: seen.append((everything(kept), path.name)) or read(path))
     upload("mine.csv", content)
     [(names, name)] = seen
-    assert name == "mine.csv" and "mine.csv" not in names and len(names) == 1 and names[0].startswith(".new-")
+    assert name == "mine.csv" and "mine.csv" not in names and len(names) == 1 and names[0].startswith(".new.")
     assert list(list_sources()) == ["sample", "mine.csv"]

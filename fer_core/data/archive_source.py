@@ -2,21 +2,20 @@
 
 import gzip
 import re
-import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from fer_core.data.csv_source import Progress, refuse_lfs_pointer
 from fer_core.data.image_file import FORMATS
 from fer_core.errors import DataError
+from fer_core.files import private_folder
 
 MAX_MEMBERS = 2_000_000
 MAX_TOTAL_BYTES = 4 * 10**9
@@ -75,16 +74,13 @@ def unpacked(path: Path, into: Path, progress: Progress) -> Iterator[Path]:
     is too large; an archive that is damaged, unpacks to too much, or has nothing that we read.
     """
     refuse_lfs_pointer(path)
-    try:
-        into.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=into.resolve(), prefix=".unpacked."))  # with mode 0700
-    except OSError as error:
-        raise _no_room(path, into, error) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(private_folder(into, "unpacked"))
+        except OSError as error:
+            raise _no_room(path, into, error) from None
         _unpack(path, _Writer(path, folder), progress)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(path: Path, writer: "_Writer", progress: Progress) -> None:
@@ -228,7 +224,11 @@ def _unpack_zip(path: Path, writer: _Writer, progress: Progress) -> None:
             for info in archive.infolist()
             if (
                 name := writer.wanted(
-                    info.orig_filename, info.file_size, is_folder=info.is_dir(), fault=_zip_fault(info)
+                    # Old Windows tools part names by backslashes; as slashes they are held to the same rules.
+                    info.orig_filename.replace("\\", "/"),
+                    info.file_size,
+                    is_folder=info.is_dir(),
+                    fault=_zip_fault(info),
                 )
             )
         ]

@@ -31,7 +31,8 @@ _SPLIT_CODES = {usage: SPLITS.index(split) for usage, split in USAGE_TO_SPLIT.it
 _NO_USAGE = "Training"
 """What every row counts as in a file without the column: `train.csv`."""
 
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_COMPRESSED_MARKS = (b"\x1f\x8b", b"BZ", b"\xfd7", b"7z")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 Progress = Callable[[int, int], None]
@@ -71,7 +72,7 @@ def read_csv(path: Path, progress: Progress) -> Faces:
 def refuse_lfs_pointer(path: Path) -> None:
     """Raises: DataError: the file is only Git LFS's pointer to the real one, as a clone without LFS has it."""
     with path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
             raise DataError(f"{path}: a Git LFS pointer, not the file itself. Run `git lfs pull` in its repository.")
 
 
@@ -95,8 +96,11 @@ def _stripped(header: list[str]) -> list[str]:
 
 def _check_header(path: Path, header: list[str]) -> None:
     with path.open("rb") as file:
-        if file.read(2) in _UTF16_MARKS:
-            raise DataError(f"{path}: UTF-16 text; FER2013's CSV files are UTF-8. Save it as UTF-8 and open that.")
+        mark = file.read(2)
+    if mark in _UTF16_MARKS:
+        raise DataError(f"{path}: UTF-16 text; FER2013's CSV files are UTF-8. Save it as UTF-8 and open that.")
+    if mark in _COMPRESSED_MARKS:
+        raise DataError(f"{path}: a compressed file. Unpack it first; of archives, .zip, .tar and .tar.gz are read.")
     found = ", ".join(header)[:80] or "nothing"
     twice = [name for name in COLUMNS if header.count(name) > 1]
     if twice:

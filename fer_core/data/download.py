@@ -4,7 +4,6 @@ import logging
 import re
 import sys
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -20,9 +19,11 @@ import numpy as np
 from fer_core.catalog import check_name
 from fer_core.data.csv_source import Progress
 from fer_core.data.export import writing_into
+from fer_core.data.ferplus import FILE_NAME
 from fer_core.data.fetch import check_scheme, fetch, one_line
 from fer_core.data.store import Faces
 from fer_core.errors import DataError
+from fer_core.files import private_folder
 from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS
 
 DATASETS: dict[str, str] = {"csv": "deadskull7/fer2013", "folder": "msambare/fer2013"}
@@ -31,7 +32,6 @@ COMPETITION = "challenges-in-representation-learning-facial-expression-recogniti
 """Where the data comes from (Kaggle, 2013). It wants an account that has accepted the challenge's rules."""
 FERPLUS_URL = "https://raw.githubusercontent.com/microsoft/FERPlus/master/fer2013new.csv"
 """The votes in the FER+ project's own repository."""
-FERPLUS_NAME = "fer2013new.csv"
 
 FILE_NAMES = ("fer2013.csv", "icml_face_data.csv")
 FILE_ENDINGS = (".zip", ".tar.gz", ".npz")
@@ -82,8 +82,8 @@ def download(
     folder = folder.expanduser().resolve()
     targets = [folder / name for name in _names(layout, url)]
     check_scheme(ferplus_url)
-    _refuse_existing(*targets, *([folder / FERPLUS_NAME] if with_ferplus else []))
-    with writing_into(folder), _staging(folder) as staging:
+    _refuse_existing(*targets, *([folder / FILE_NAME] if with_ferplus else []))
+    with writing_into(folder), private_folder(folder, "download") as staging:
         if url is None:
             source, place = f"kaggle.com/datasets/{DATASETS[layout]}", _from_kaggle(layout, staging, folder)
         else:
@@ -107,11 +107,11 @@ def download(
 def download_ferplus(folder: Path, *, url: str = FERPLUS_URL, progress: Progress) -> Path:
     """Fetch the FER+ votes alone. Raises: DataError: the file exists, cannot be fetched, or is not FER+'s."""
     folder = folder.expanduser().resolve()
-    target = folder / FERPLUS_NAME
+    target = folder / FILE_NAME
     check_scheme(url)
     _refuse_existing(target)
-    with writing_into(folder), _staging(folder) as staging:
-        fetched = staging / FERPLUS_NAME
+    with writing_into(folder), private_folder(folder, "download") as staging:
+        fetched = staging / FILE_NAME
         fetch(url, fetched, _MOST_FERPLUS_BYTES, progress)
         _check_ferplus(fetched, url)
         _move([fetched], [target])
@@ -136,13 +136,6 @@ def _refuse_existing(*paths: Path) -> None:
     for path in paths:
         if path.exists():
             raise DataError(f"{path} is there already, and nothing is overwritten. Remove it, or name another folder.")
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A place within the folder, so that what is found good there only needs a new name. It goes in any case."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-", ignore_cleanup_errors=True) as staging:
-        yield Path(staging)
 
 
 def _move(fetched: Sequence[Path], targets: Sequence[Path]) -> None:

@@ -162,11 +162,9 @@ def export_ferplus(store: FaceStore, folder: Path, progress: Progress) -> Export
             _save(store.images_NHW[row], temporary / FERPLUS_FOLDERS[store.splits_N[row]] / _ferplus_name(row))
         for code in range(len(SPLITS)):
             _write_labels(temporary / FERPLUS_FOLDERS[code] / "label.csv", rows[store.splits_N[rows] == code], votes_NV)
-    left_out = (
-        f"Left out: {int((inside & no_face).sum()):,} faces that all taggers called no face, "
-        f"{int((inside & no_votes).sum()):,} without votes."
-    )
-    return Exported(folder, len(rows), (left_out,))
+    counts = {"that all taggers called no face": no_face, "without votes": no_votes}
+    notes = (f"Left out: {n:,} faces {why}." for why, rows in counts.items() if (n := int((inside & rows).sum())))
+    return Exported(folder, len(rows), tuple(notes))
 
 
 def _votes(store: FaceStore) -> NDArray[np.uint8]:
@@ -206,7 +204,7 @@ def _check_classes(store: FaceStore, layout: str) -> None:
         further = ", ".join(name for name in store.classes if name not in EMOTIONS)
         raise DataError(
             f"{store.source}: its labels have {len(store.classes)} classes (with {further}); the layout {layout} holds "
-            "FER2013's seven. Export with --labels fer, without contempt, or the layout ferplus."
+            "FER2013's seven. Export the store under FER2013's own labels, or in the layout ferplus."
         )
 
 

@@ -6,7 +6,10 @@ Shapes: N faces of a store, M rows of the votes file, V = 10 columns.
 
 import csv
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -60,7 +63,11 @@ def with_votes(store: FaceStore, path: Path) -> FaceStore:
     if join is None:
         join = join_votes(store, read_votes(path), path)
         if kept:
-            _write_join(kept, join)
+            with suppress(OSError):  # no room, or a cache that only others may write: it is joined again next time
+                _write_join(kept, join)
+    if not join.votes_NV.any():
+        none = f"FER+ votes of {path.name} are not used: none of these faces is in FER2013."
+        return replace(store, notes=(*store.notes, none))
     return replace(store, votes_NV=join.votes_NV, notes=(*store.notes, join.note) if join.note else store.notes)
 
 
@@ -197,11 +204,12 @@ def _check_usage(store: FaceStore, votes: Votes, path: Path) -> None:
 
 def _read_join(path: Path, rows: int) -> Join | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             join = Join(file["votes"], str(file["note"]))
-    except (OSError, EOFError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-    return join if join.votes_NV.shape == (rows, len(FERPLUS_COLUMNS)) else None
+    fits = join.votes_NV.shape == (rows, len(FERPLUS_COLUMNS)) and join.votes_NV.dtype == np.uint8
+    return join if fits else None
 
 
 def _write_join(path: Path, join: Join) -> None:

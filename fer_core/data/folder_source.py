@@ -50,7 +50,7 @@ class _Folder:
 
     @property
     def name(self) -> str:
-        return self.parts[-1].lower() if self.parts else ""
+        return self.parts[-1].strip().lower() if self.parts else ""
 
     @property
     def split(self) -> str:
@@ -60,13 +60,21 @@ class _Folder:
 
 
 def looks_like_folder_source(path: Path) -> bool:
-    """Whether images lie in a folder named like an emotion or a number. Stops at the first.
+    """Whether images lie in a folder named like an emotion or a number. Stops at the first; follows no links.
 
-    Raises: DataError: a folder in it cannot be looked into, or a symlink leads out of it.
+    Raises: DataError: a folder in it cannot be looked into.
     """
     known = ALIASES.keys() | _FER2013_NUMBERS.keys() | _RAFDB_NUMBERS.keys()
-    glance = islice(_walk(path), _FOLDERS_TO_GLANCE)
-    return path.is_dir() and any(folder.images and folder.name in known for folder in glance)
+    waiting = [(path, 0)] if path.is_dir() else []
+    for folder, depth in islice(waiting, _FOLDERS_TO_GLANCE):
+        for entry in _entries(folder):
+            if _is_litter(entry.name):
+                continue
+            if _suffix(entry.name) in FORMATS and folder.name.strip().lower() in known and depth:
+                return True
+            if depth < _DEPTH and entry.is_dir(follow_symlinks=False):
+                waiting.append((Path(entry.path), depth + 1))
+    return False
 
 
 def folder_signature(path: Path) -> str:
@@ -165,7 +173,7 @@ def _walk(path: Path) -> Iterator[_Folder]:
 def _list(root: Path, path: Path, parts: tuple[str, ...]) -> _Folder:
     folder = _Folder(path, parts)
     for entry in _entries(path):
-        if _is_litter(entry.name) or (entry.is_symlink() and not _leads_on(root, Path(entry.path))):
+        if _is_litter(entry.name) or (_is_linked(entry) and not _leads_on(root, Path(entry.path))):
             continue
         if entry.is_dir():
             folder.folders.append(Path(entry.path))
@@ -176,6 +184,11 @@ def _list(root: Path, path: Path, parts: tuple[str, ...]) -> _Folder:
     folder.images.sort()
     folder.folders.sort()
     return folder
+
+
+def _is_linked(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to something that would be read; a link to a README is nobody's business."""
+    return entry.is_symlink() and (entry.is_dir() or _suffix(entry.name) in FORMATS)
 
 
 def _signature_parts(path: Path, root: Path, depth: int) -> Iterator[str]:

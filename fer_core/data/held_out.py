@@ -23,7 +23,10 @@ def hold_out(labels_N: NDArray[np.int64], splits_N: NDArray[np.int8]) -> tuple[N
         for label, size in enumerate(sizes):
             rows = np.flatnonzero((labels_N == label) & (splits == SPLITS.index("train")))
             splits[rng.permutation(rows)[: round(size / ONE_IN)]] = SPLITS.index(split)
+        made = SPLITS.index(split) in splits
         notes.append(
             f"This data has no {split} split: a stratified tenth of its training faces (seed {SEED}) is held out as it."
+            if made
+            else f"This data has no {split} split, and too few training faces of any emotion to hold a tenth out as it."
         )
     return splits, tuple(notes)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from fer_core.data.csv_source import LFS_POINTER
 from fer_core.errors import DataError
 
 FORMATS = {
@@ -33,7 +34,6 @@ MAX_SIDE = 224
 _MAX_BYTES = 8 * MAX_PIXELS  # the largest such image, in four channels of 16 bits, not packed
 
 _FORMATS = sorted(set(FORMATS.values()))
-_LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 _NAMES = "PNG, JPEG, WebP, BMP or TIFF"
 _ORIENTATION = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 """Where a decoded image may carry its orientation; looking it up costs more than decoding a face does."""
@@ -104,7 +104,7 @@ def _too_large(name: str, what: str, max_pixels: int) -> DataError:
 
 
 def _reason(data: bytes, error: BaseException) -> str:
-    if data.startswith(_LFS_HEAD):
+    if data.startswith(LFS_POINTER):
         return "a Git LFS pointer, not the image itself; run 'git lfs pull'"
     why = "it is empty" if not data else " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, Image.UnidentifiedImageError) and data:

@@ -1,7 +1,8 @@
 """FER2013's rows by their pixels: what tells which row a face of some copy of it is, without the copy's row order.
 
-`known.npz` ships with the package: a 64-bit hash of each row's pixels and a short descriptor, made by `write_known`. No
-face can be had back from it. It ties FER+'s votes, which name rows only, to folders and re-compressed copies.
+`known.npz` ships with the package: a 64-bit hash of each row's pixels and a short descriptor, made by `write_known`. It
+holds no picture: 24 small numbers keep where a face is light and dark, not what it looks like. It ties FER+'s votes,
+which name rows only, to folders and re-compressed copies.
 Shapes: M rows of FER2013, D numbers a descriptor, N faces.
 """
 
@@ -32,8 +33,7 @@ class Known:
         """The row of which each face is a near copy, int64 (N,); -1 where none is near enough."""
         if not len(images_NHW):
             return np.zeros(0, dtype=np.int64)
-        rows, distances = nearest(descriptors(images_NHW), self.descriptors_MD)
-        return np.where(distances <= SAME_FACE_DISTANCE, rows, -1)
+        return nearest(descriptors(images_NHW), self.descriptors_MD, within=SAME_FACE_DISTANCE)[0]
 
 
 @cache

@@ -6,7 +6,7 @@ Shapes: N faces, H x W pixels, D dimensions of a descriptor, F of a whole vector
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,8 @@ _BLOCK = 1024  # faces turned to float32 at once
 _PAIRS = 1 << 16  # candidates verified at once: what is gathered for them stays within 30 MB
 _SEED = 2013
 _EXHAUSTIVE = 512  # so few faces share one bucket: all pairs are compared
+_MOST_TABLES = 1000
+_MOST_PARTNERS = 64  # of one face in one table: a video's thousand frames would make half a million pairs
 _MOST_BITS = 24  # a key is exact in float32
 _MISSED = 0.001  # chance that a pair that only just correlates enough shares no bucket; closer ones are far safer
 
@@ -73,7 +75,8 @@ def near_pairs(
 
     The search is by random hyperplanes (locality-sensitive hashing): faces that lie close fall on the same side of
     nearly all of them. A pair right at `correlation` is missed about once in a thousand, a closer one hardly ever;
-    among 512 faces or fewer none is. Near-constant pictures are left out.
+    among 512 faces or fewer none is. Near-constant pictures are left out. Of a face with very many near copies, such as
+    the frames of a video, not every pair is named, but every such face stands in pairs.
 
     Args:
         hashes_N: equal where pixels are equal; one row of each picture is compared.
@@ -106,11 +109,13 @@ def descriptors(images_NHW: NDArray[np.uint8]) -> Vectors:
     return _vectors(images_NHW, np.arange(len(images_NHW)))[:, :_DIMENSIONS].copy()
 
 
-def nearest(queries_QD: Vectors, reference_ND: Vectors) -> tuple[Rows, NDArray[np.float32]]:
+def nearest(
+    queries_QD: Vectors, reference_ND: Vectors, *, within: float = math.inf
+) -> tuple[Rows, NDArray[np.float32]]:
     """The closest reference of each query and how far it is: int64 rows (Q,), float32 distances (Q,).
 
     Up to `SAME_FACE_DISTANCE` the two are one picture. A near-constant picture is like no other: its row is -1 and
-    its distance infinite, and so it is where there is no reference.
+    its distance infinite, and so it is where no reference lies nearer than `within`.
     """
     from scipy.spatial import cKDTree
 
@@ -118,8 +123,9 @@ def nearest(queries_QD: Vectors, reference_ND: Vectors) -> tuple[Rows, NDArray[n
     distances = np.full(len(queries_QD), np.inf, dtype=np.float32)
     known, asked = (np.flatnonzero(some.any(axis=1)) for some in (reference_ND, queries_QD))
     if len(known) and len(asked):
-        distances[asked], places = cKDTree(reference_ND[known]).query(queries_QD[asked])
-        rows[asked] = known[places]
+        tree = cKDTree(reference_ND[known])
+        distances[asked], places = tree.query(queries_QD[asked], distance_upper_bound=within)
+        rows[asked] = np.append(known, -1)[places]  # scipy's answer for none is the number of references
     return rows, distances
 
 
@@ -180,12 +186,12 @@ def _search(
         planes = rng.standard_normal((len(mean), bits)).astype(np.float32)
         order, ordered = _sorted_keys(vectors_NF, mean, planes)
         ends = np.searchsorted(ordered, ordered, "right")
-        same = _bucket_mates(order, np.arange(1, n + 1), ends, order)
-        found = np.union1d(found, _alike(vectors_NF, vectors_NF, same, limits[0]))
+        here = _alike(vectors_NF, vectors_NF, order, np.arange(1, n + 1), ends, order, limits[0])
+        found = np.union1d(found, here)
         asking, keys = _sorted_keys(flipped_NF, mean, planes)
         starts, ends = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
-        same = _bucket_mates(asking, starts, ends, order)
-        found_mirrored = np.union1d(found_mirrored, _alike(flipped_NF, vectors_NF, same, limits[1]))
+        here = _alike(flipped_NF, vectors_NF, asking, starts, ends, order, limits[1])
+        found_mirrored = np.union1d(found_mirrored, here)
         progress(table + 1, tables)
     return found, found_mirrored
 
@@ -197,7 +203,9 @@ def _plan(norms_N: NDArray[np.float32], correlation: float) -> tuple[int, int]:
     bits = min(round(math.log2(len(norms_N))), _MOST_BITS)  # about one face a bucket, were they spread evenly
     angle = 2 * math.asin(min(1.0, math.sqrt((1 - correlation) / 2) / max(float(np.median(norms_N)), 1e-6)))
     together = (1 - angle / math.pi) ** bits
-    return bits, math.ceil(math.log(_MISSED) / math.log1p(-together)) if 0 < together < 1 else 1
+    tables = math.ceil(math.log(_MISSED) / math.log1p(-together)) if 0 < together < 1 else _MOST_TABLES + 1
+    # So many only where nearly all are alike, frames of one video: then whoever stands beside a face is a near copy.
+    return (bits, tables) if tables <= _MOST_TABLES else (0, 1)
 
 
 def _sorted_keys(vectors_NF: Vectors, mean_F: Vectors, planes_FB: Vectors) -> tuple[Rows, NDArray[np.int32]]:
@@ -208,22 +216,24 @@ def _sorted_keys(vectors_NF: Vectors, mean_F: Vectors, planes_FB: Vectors) -> tu
     return order, keys[order]
 
 
-def _bucket_mates(rows: Rows, starts: Rows, ends: Rows, order: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Each row with every row in `order[start:end]`: first with the first of them, then with the second, ..."""
-    while (live := starts < ends).any():
+def _alike(
+    left_NF: Vectors, right_NF: Vectors, rows: Rows, starts: Rows, ends: Rows, order: Rows, limit: float
+) -> Rows:
+    """Pairs that correlate by `limit` or more, as a * N + b with a < b: each row beside all of `order[start:end]`.
+
+    First each with the first of them, then with the second, and so on; a row that has found enough looks no further.
+    """
+    kept, partners = [np.zeros(0, dtype=np.int64)], np.zeros(len(left_NF), dtype=np.int64)
+    while (live := (starts < ends) & (partners[rows] < _MOST_PARTNERS)).any():
         rows, starts, ends = rows[live], starts[live], ends[live]
-        yield rows, order[starts]
-        starts = starts + 1
-
-
-def _alike(left_NF: Vectors, right_NF: Vectors, candidates: Iterator[tuple[Rows, Rows]], limit: float) -> Rows:
-    """Candidates that correlate by `limit` or more, as a * N + b with a < b."""
-    kept = [np.zeros(0, dtype=np.int64)]
-    for a, b in candidates:
+        a, b = rows, order[starts]
         if left_NF is not right_NF:  # mirroring either face comes to the same
             a, b = a[a < b], b[a < b]
         good = _products(left_NF, right_NF, a, b) >= limit
-        kept.append(np.minimum(a[good], b[good]) * len(left_NF) + np.maximum(a[good], b[good]))
+        a, b = a[good], b[good]
+        kept.append(np.minimum(a, b) * len(left_NF) + np.maximum(a, b))
+        partners[a] += 1
+        starts = starts + 1
     return np.concatenate(kept)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.data.archive_source import MAX_RATIO, MAX_TOTAL_BYTES, RATIO_COUNTS_FROM
 from fer_core.data.csv_source import Progress
 from fer_core.data.store import Faces
 from fer_core.errors import DataError
@@ -76,6 +77,10 @@ def _read_array(archive: zipfile.ZipFile, path: Path, name: str) -> NDArray[Any]
         promised, there = dtype.itemsize * int(np.prod(shape, dtype=object)), archive.getinfo(f"{name}.npy").file_size
         if promised > there:
             raise ValueError(f"array {name!r} promises {promised:,} bytes and has {there:,}")
+        if promised > MAX_TOTAL_BYTES or (promised > RATIO_COUNTS_FROM and promised > MAX_RATIO * path.stat().st_size):
+            raise DataError(
+                f"{path}: array {name!r} unpacks to {promised:,} bytes, more than a data set of this size on disk has."
+            )
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

@@ -294,6 +294,8 @@ def _read_near(path: Path, made_by: NDArray[np.float64]) -> NearPairs | None:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if not np.array_equal(file["made_by"], made_by):
                 return None
-            return NearPairs(*(file[name] for name in _ARRAYS))
+            near = NearPairs(*(file[name] for name in _ARRAYS))
+            rows = np.concatenate([near.rows_a_M, near.rows_b_M])
+            return near if ((rows >= 0) & (rows < made_by[1])).all() else None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

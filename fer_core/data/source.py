@@ -2,17 +2,19 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock
 
 from fer_core.config import RunConfig
 from fer_core.data import drawing, sample
 from fer_core.data.archive_source import is_archive, unpacked
 from fer_core.data.csv_source import Progress, has_faces, read_csv
-from fer_core.data.ferplus import FILE_NAME, with_votes
+from fer_core.data.ferplus import FILE_NAME, read_votes, with_votes
 from fer_core.data.folder_source import folder_signature, looks_like_folder_source, read_folder
 from fer_core.data.npz_source import read_npz
 from fer_core.data.sample import SAMPLE_SEED, draw_sample
@@ -75,13 +77,14 @@ def find_source(data: str | None = None, ferplus: str | None = None) -> Source:
     data = data or Settings().data
     if data is None and _inside(DEFAULT_FOLDER) is not None:
         data = str(DEFAULT_FOLDER)
-    votes = None if ferplus is None else Path(ferplus).expanduser()
+    votes = None if ferplus is None else _path(ferplus)
     if votes is not None and not votes.is_file():
         raise DataError(f"{votes}: no such file. Give FER+'s {FILE_NAME}, or leave --ferplus out.")
     if data is None or data == SAMPLE:
         return Source(SAMPLE_TITLE, "sample", ferplus=votes and votes.resolve())
-    source = _at(Path(data).expanduser())
-    return Source(source.title, source.kind, source.path, votes.resolve() if votes else _votes_beside(source))
+    source = _at(_path(data))
+    beside = _votes_beside(source) or _votes_beside(replace(source, path=_path(data).absolute()))  # a link's own folder
+    return replace(source, ferplus=votes.resolve() if votes else beside)
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
@@ -115,7 +118,7 @@ def open_store(
         store = store or _fill_cache(folder, source, progress, rescan)
         return store if source.ferplus is None else with_votes(store, source.ferplus)
     except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror or error}).") from None
+        raise DataError(f"{error.filename or source.title}: cannot be read ({error.strerror or error}).") from None
 
 
 def read_source(path: Path, progress: Progress = lambda done, total: None) -> Faces:
@@ -140,21 +143,28 @@ def _read_archive(path: Path, progress: Progress) -> tuple[Faces, str]:
     cache.mkdir(parents=True, exist_ok=True)
     with unpacked(path, cache, progress) as folder:
         try:
-            inner = _inside(folder) or next(filter(None, map(_inside, sorted(folder.iterdir()))), None)
+            folders = [folder, *sorted(inner for inner in folder.rglob("*") if inner.is_dir())]
+            inner = next(filter(None, map(_inside, folders)), None)
             if inner is None:
                 raise DataError(f"{path}: no fer2013.csv and no folders named after emotions in it.")
-            return _read(inner, progress)
+            faces, kind = _read(inner, progress)
+            votes = _votes_beside(inner)
+            return (faces if votes is None else _with_votes_inside(faces, votes)), kind
         except DataError as error:  # a person knows the archive, not the place it was unpacked to
             raise DataError(str(error).replace(f"{folder}/", f"{path}: ").replace(str(folder), str(path))) from None
 
 
+def _with_votes_inside(faces: Faces, path: Path) -> Faces:
+    """FER+'s votes that lie in an archive beside its CSV; used where they are in the same order."""
+    votes = read_votes(path)
+    if np.array_equal(votes.splits_M, faces.splits_N):
+        return replace(faces, votes_NV=votes.votes_MV)
+    note = f"{FILE_NAME} in the archive is not in the order of its faces; beside the archive, it would be joined."
+    return replace(faces, notes=(*faces.notes, note))
+
+
 def _fill_cache(folder: Path, source: Source, progress: Progress, rescan: bool) -> FaceStore:
-    cache = Settings().cache
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cache_error(cache, error) from None
-    with FileLock(cache / "open.lock"):  # of two that open a source for the first time, one parses and one waits
+    with _alone(Settings().cache) as cache:
         store = None if rescan else read_store(folder)
         if store is None:
             _sweep(cache)
@@ -167,10 +177,32 @@ def _fill_cache(folder: Path, source: Source, progress: Progress, rescan: bool) 
     return store
 
 
+@contextmanager
+def _alone(cache: Path) -> Iterator[Path]:
+    """Of two that open a source for the first time, one parses and one waits here."""
+    lock = FileLock(cache / "open.lock")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise cache_error(cache, error) from None
+    try:
+        yield cache
+    finally:
+        lock.release()
+
+
 def _sweep(cache: Path) -> None:
     """Remove what a killed process left half-written; whoever holds the lock is the only one who writes."""
-    for left in (*cache.glob("stores/.*"), *cache.glob(".unpacked*")):
+    for left in cache.glob("stores/.*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise DataError(f"{text}: there is no such user here. {HINT}") from None
 
 
 def _at(path: Path) -> Source:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fer_core.errors import DataError
 from fer_core.files import folder_atomic, write_json
-from fer_core.labels import EMOTIONS, SPLITS
+from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, SPLITS
 
 FORMAT = 2
 """Format number of a cached store; another number is parsed anew."""
@@ -63,7 +63,7 @@ class FaceStore:
     source: str
     """The source as a person would name it: a path, or `drawn sample faces`."""
     kind: str
-    """`csv`, `folder`, `archive`, `npz` or `sample`."""
+    """`csv`, `folder`, `npz` or `sample`; of an archive, what is in it."""
     fingerprint: str
     """Hash of pixels, labels, splits and class names together: equal content, equal fingerprint."""
     notes: tuple[str, ...] = ()
@@ -147,29 +147,34 @@ def content_fingerprint(hashes_N: Any, labels_N: Any, splits_N: Any, classes: It
 
 def write_store(folder: Path, faces: Faces, source: str, kind: str) -> None:
     """Write a store's arrays and `meta.json` to `folder`, whole or not at all. Raises: DataError: the disk is full."""
-    with ThreadPoolExecutor(1) as beside:  # hashing lets go of the interpreter: both cores work on a first open
-        hashing = beside.submit(pixel_hashes, faces.images_NHW)
-        light = _light(faces.images_NHW)
-        hashes = hashing.result()
-    columns = (faces.images_NHW, faces.labels_N, faces.splits_N, hashes, *light)
-    arrays: dict[str, NDArray[Any]] = dict(zip(_ARRAYS, columns, strict=True))
-    if faces.votes_NV is not None:
-        arrays["votes"] = faces.votes_NV
-    meta = {
-        "format": FORMAT,
-        "source": source,
-        "kind": kind,
-        "notes": list(faces.notes),
-        "classes": list(EMOTIONS),
-        "fingerprint": content_fingerprint(hashes, faces.labels_N, faces.splits_N, EMOTIONS),
-    }
     try:
-        with folder_atomic(folder) as temporary:
-            for name, array in arrays.items():
-                np.save(temporary / f"{name}.npy", array)
+        # Hashing and saving let go of the interpreter: both cores work on a first open.
+        with folder_atomic(folder) as temporary, ThreadPoolExecutor(2) as beside:
+            saving = beside.submit(np.save, temporary / "images.npy", faces.images_NHW)
+            hashing = beside.submit(pixel_hashes, faces.images_NHW)
+            light = _light(faces.images_NHW)
+            _write_columns(temporary, faces, hashing.result(), *light)
+            meta = {
+                "format": FORMAT,
+                "source": source,
+                "kind": kind,
+                "notes": list(faces.notes),
+                "classes": list(EMOTIONS),
+                "fingerprint": content_fingerprint(hashing.result(), faces.labels_N, faces.splits_N, EMOTIONS),
+            }
+            saving.result()
             write_json(temporary / "meta.json", meta)
     except OSError as error:
         raise cache_error(folder.parent, error) from None
+
+
+def _write_columns(folder: Path, faces: Faces, *more_N: NDArray[Any]) -> None:
+    """Everything but the pixels: labels, splits, then hashes, brightness and contrast, and votes if there are any."""
+    columns: tuple[NDArray[Any], ...] = (faces.labels_N, faces.splits_N, *more_N)
+    for name, array in zip(_ARRAYS[1:], columns, strict=True):
+        np.save(folder / f"{name}.npy", array)
+    if faces.votes_NV is not None:
+        np.save(folder / "votes.npy", faces.votes_NV)
 
 
 def _light(images_NHW: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -205,6 +210,25 @@ def read_store(folder: Path) -> FaceStore | None:
             images, labels, splits, hashes, brightness, contrast,
             notes=notes, classes=classes, votes_NV=votes, folder=folder, **meta,
         )  # fmt: skip
+        return store if _is_whole(store) else None
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return store if len({len(column) for column in columns}) == 1 else None
+
+
+_SHAPES = {
+    "images_NHW": (3, np.uint8), "labels_N": (1, np.int64), "splits_N": (1, np.int8), "hashes_N": (1, np.uint64),
+    "brightness_N": (1, np.float32), "contrast_N": (1, np.float32),
+}  # fmt: skip
+"""Dimensions and type of each array."""
+
+
+def _is_whole(store: FaceStore) -> bool:
+    arrays = {name: getattr(store, name) for name in _SHAPES}
+    n, votes = len(store.labels_N), store.votes_NV
+    return (
+        all((array.ndim, array.dtype) == _SHAPES[name] for name, array in arrays.items())
+        and all(len(array) == n for array in arrays.values())
+        and (votes is None or (votes.shape, votes.dtype) == ((n, len(FERPLUS_COLUMNS)), np.uint8))
+        and 0 <= store.labels_N.min() <= store.labels_N.max() < len(store.classes)
+        and 0 <= store.splits_N.min() <= store.splits_N.max() < len(SPLITS)
+    )

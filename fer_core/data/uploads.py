@@ -2,13 +2,13 @@
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
 from fer_core.data.source import DEFAULT_FOLDER, SAMPLE, Source, find_source, read_source
 from fer_core.data.store import cache_error
 from fer_core.errors import DataError
+from fer_core.files import private_folder
 from fer_core.settings import Settings
 
 SUFFIXES = (".csv", ".zip", ".tar.gz", ".tgz", ".tar", ".npz")
@@ -39,9 +39,8 @@ def keep_upload(name: str, content: BinaryIO) -> str:
     if target.exists():
         raise DataError(f"{clean}: there is an upload of that name already. Choose it in the list, or rename the file.")
     try:
-        _uploads().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_uploads(), prefix=".new-") as folder:
-            temporary = Path(folder) / clean
+        with private_folder(_uploads(), "new") as folder:
+            temporary = folder / clean
             with temporary.open("wb") as file:
                 shutil.copyfileobj(content, file)
             _check(temporary)
