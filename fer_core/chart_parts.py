@@ -1,9 +1,7 @@
-"""What several charts are made of: bars with their numbers, matrices to click, colours and margins."""
+"""What several charts are made of, in Vega-Lite: bars with their numbers, matrices to click; and their colours."""
 
 from collections.abc import Sequence
 from typing import Any
-
-import plotly.graph_objects as go
 
 from fer_core.palette import EMOTION_COLORS
 
@@ -13,7 +11,6 @@ Spec = dict[str, Any]
 SELECTION = "cell"
 """Name of a matrix's selection; its fields are `true` and `predicted`: the cell's row and column."""
 
-MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
 GREY = "#9aa1ab"
 
 
@@ -22,12 +19,40 @@ def emotion_colors(classes: Sequence[str]) -> list[str]:
     return [EMOTION_COLORS.get(name, GREY) for name in classes]
 
 
-def bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:
-    """Horizontal bars, each with its number at its end."""
-    return go.Bar(
-        y=list(names), x=list(values), text=list(texts), textposition="outside", cliponaxis=False, orientation="h",
-        marker_color=color, name=label, hovertemplate="%{y}: %{text}<extra></extra>",
-    )  # fmt: skip
+def bar_spec(
+    names: Sequence[str],
+    values: Sequence[float],
+    texts: Sequence[str],
+    colors: Sequence[str],
+    *,
+    ink: str,
+    height: int,
+    most: float | None = None,
+) -> Spec:
+    """Horizontal bars, each with its number at its end.
+
+    Args:
+        ink: colour of the numbers.
+        most: what a bar of full length stands for; left out, the largest value.
+    """
+    rows = [
+        {"name": name, "value": value, "text": text, "color": color}
+        for name, value, text, color in zip(names, values, texts, colors, strict=True)
+    ]
+    full = most if most is not None else max(values, default=0)
+    place = {
+        "y": {
+            "field": "name", "type": "nominal", "sort": list(names), "title": None,
+            "axis": {"domain": False, "ticks": False, "labelLimit": 80},
+        },
+        "x": {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1.25 * (full or 1)]}},
+        "tooltip": [{"field": "name", "title": " "}, {"field": "text", "title": "  "}],
+    }  # fmt: skip
+    color = {"color": {"field": "color", "type": "nominal", "scale": None}}
+    bars = {"mark": {"type": "bar", "height": {"band": 0.75}}, "encoding": color}
+    number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
+    numbers = {"mark": number, "encoding": {"text": {"field": "text"}}}
+    return {"height": height, "data": {"values": rows}, "encoding": place, "layer": [bars, numbers]}
 
 
 def matrix(

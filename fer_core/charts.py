@@ -14,12 +14,13 @@ from plotly.subplots import make_subplots
 
 from fer_core.balance import Balance
 from fer_core.catalog import Reference
-from fer_core.chart_parts import GREY, MARGIN, Spec, bars, emotion_colors, matrix
+from fer_core.chart_parts import GREY, Spec, emotion_colors, matrix
 from fer_core.compare import Comparison
 from fer_core.evaluate import Report
 from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
 from fer_core.runs import EpochRecord
 
+_MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
 _RUN_CYCLE = (*RUN_COLORS.values(), "#8a5cc2", "#1f8f6b", "#c2487f", "#777075")
 
 
@@ -30,11 +31,11 @@ def class_mix(counts_K: ArrayLike, balance: Balance, classes: Sequence[str]) -> 
     after = balance.loss_share_K if balance.weighted else balance.epoch_mix_K
     name = "weighs in the loss" if balance.weighted else "an epoch shows"
     figure = go.Figure()
-    figure.add_trace(bars(classes, data_share, [f"{v:.1%}" for v in data_share], GREY, "in the data"))
-    figure.add_trace(bars(classes, after, [f"{v:.1%}" for v in after], RUN_COLORS["B"], name))
+    figure.add_trace(_bars(classes, data_share, [f"{v:.1%}" for v in data_share], GREY, "in the data"))
+    figure.add_trace(_bars(classes, after, [f"{v:.1%}" for v in after], RUN_COLORS["B"], name))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1.2 * max(*data_share, *after)], showticklabels=False)
-    return figure.update_layout(height=330, margin=MARGIN, barmode="group", bargap=0.25, legend=_LEGEND)
+    return figure.update_layout(height=330, margin=_MARGIN, barmode="group", bargap=0.25, legend=_LEGEND)
 
 
 def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
@@ -42,10 +43,10 @@ def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
     figure = go.Figure()
     for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
         values = [getattr(one, figure_name) for one in report.per_class.values()]
-        figure.add_trace(bars(report.classes, values, [f"{v:.0%}" for v in values], color, run))
+        figure.add_trace(_bars(report.classes, values, [f"{v:.0%}" for v in values], color, run))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", dtick=0.25)
-    return figure.update_layout(height=110 + 130 * len(reports), margin=MARGIN, bargap=0.25, legend=_LEGEND)
+    return figure.update_layout(height=110 + 130 * len(reports), margin=_MARGIN, bargap=0.25, legend=_LEGEND)
 
 
 def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison) -> go.Figure:
@@ -60,16 +61,16 @@ def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison) ->
     figure.update_xaxes(tickformat="+.1%", row=1, col=2)
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_yaxes(range=[len(reports) - 0.6, -0.75])  # upside down, with room for the numbers above the dots
-    return figure.update_layout(height=110 + 45 * len(reports), margin=MARGIN, showlegend=False)
+    return figure.update_layout(height=110 + 45 * len(reports), margin=_MARGIN, showlegend=False)
 
 
 def probabilities(shares_K: ArrayLike, classes: Sequence[str]) -> go.Figure:
     """The seven probabilities of one face."""
     values = np.asarray(shares_K, dtype=float)
-    figure = go.Figure(bars(classes, values, [f"{v:.0%}" for v in values], emotion_colors(classes)))
+    figure = go.Figure(_bars(classes, values, [f"{v:.0%}" for v in values], emotion_colors(classes)))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, 1.15], showticklabels=False)
-    return figure.update_layout(height=240, margin=MARGIN | {"t": 5}, showlegend=False, bargap=0.25)
+    return figure.update_layout(height=240, margin=_MARGIN | {"t": 5}, showlegend=False, bargap=0.25)
 
 
 def curves(
@@ -138,6 +139,13 @@ def confusion_difference(comparison: Comparison, classes: Sequence[str], *, ink:
 
 def _row_shares(matrix_KK: NDArray[np.int64]) -> NDArray[np.float64]:
     return matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
+
+
+def _bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:
+    return go.Bar(
+        y=list(names), x=list(values), text=list(texts), textposition="outside", cliponaxis=False, orientation="h",
+        marker_color=color, name=label, hovertemplate="%{y}: %{text}<extra></extra>",
+    )  # fmt: skip
 
 
 _LEGEND = {"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0, "traceorder": "normal"}

@@ -1,10 +1,9 @@
-"""Charts of the data: the values in a figure are those handed in, in the order and the colours of their classes."""
+"""Charts of the data: the values in a chart are those handed in, in the order and the colours of their classes."""
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
-from fer_core.chart_parts import GREY, SELECTION, bars, emotion_colors, matrix
+from fer_core.chart_parts import GREY, SELECTION, bar_spec, emotion_colors, matrix
 from fer_core.data.labelling import FERPLUS_CLASSES
 from fer_core.data_charts import label_agreement, label_histogram, light, votes
 from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS
@@ -17,70 +16,62 @@ COUNTS = {
 }
 
 
-def titles(figure: go.Figure) -> list[str]:
-    return [note.text for note in figure.layout.annotations]
+def values(spec: dict, field: str) -> list:
+    return [row[field] for row in spec["data"]["values"]]
 
 
 # --- faces per emotion
 
 
-def test_the_histogram_has_a_panel_a_split_with_its_counts_and_their_numbers():
-    figure = label_histogram(COUNTS, as_share=False)
-    assert titles(figure) == ["train", "public", "private"]
-    for bar, by_emotion in zip(figure.data, COUNTS.values(), strict=True):
-        assert (bar.type, bar.orientation) == ("bar", "h")
-        assert dict(zip(bar.y, bar.x, strict=True)) == by_emotion
-        assert list(bar.y) == list(EMOTIONS)
-        assert list(bar.marker.color) == [EMOTION_COLORS[name] for name in EMOTIONS]
-    assert list(figure.data[0].text) == ["0", "1", "0", "3,000", "999", "0", "0"]
-    assert [bar.xaxis for bar in figure.data] == ["x", "x2", "x3"]
-    assert figure.layout.xaxis.range == (0, 3000 * 1.25)
-    assert figure.layout.xaxis2.range == (0, 3 * 1.25)
+def test_the_histogram_has_each_emotion_with_its_count_and_colour():
+    spec = label_histogram(COUNTS["train"], as_share=False, ink="#123456")
+    assert dict(zip(values(spec, "name"), values(spec, "value"), strict=True)) == COUNTS["train"]
+    assert values(spec, "text") == ["0", "1", "0", "3,000", "999", "0", "0"]
+    assert values(spec, "color") == [EMOTION_COLORS[name] for name in EMOTIONS]
+    assert spec["encoding"]["y"]["sort"] == list(EMOTIONS)  # the first emotion stands at the top
+    assert spec["encoding"]["x"]["scale"]["domain"] == [0, 3000 * 1.25]
+    assert spec["layer"][1]["mark"]["color"] == "#123456"
 
 
 def test_shares_are_of_their_own_split_and_an_empty_one_has_none():
-    train, public, private = label_histogram(COUNTS, as_share=True).data
-    assert list(train.x) == pytest.approx([0, 0.00025, 0, 0.75, 0.24975, 0, 0])
-    assert list(train.text) == ["0.0%", "0.0%", "0.0%", "75.0%", "25.0%", "0.0%", "0.0%"]
-    assert list(public.x) == pytest.approx([0.25, 0, 0, 0, 0, 0, 0.75])
-    assert list(private.x) == [0] * 7 and list(private.text) == ["0.0%"] * 7
-
-
-def test_the_first_emotion_stands_at_the_top():
-    figure = label_histogram(COUNTS, as_share=False)
-    assert {axis.autorange for axis in (figure.layout.yaxis, figure.layout.yaxis2)} == {"reversed"}
+    train, public, private = (label_histogram(one, as_share=True, ink="black") for one in COUNTS.values())
+    assert values(train, "value") == pytest.approx([0, 0.00025, 0, 0.75, 0.24975, 0, 0])
+    assert values(train, "text") == ["0.0%", "0.0%", "0.0%", "75.0%", "25.0%", "0.0%", "0.0%"]
+    assert values(public, "value") == pytest.approx([0.25, 0, 0, 0, 0, 0, 0.75])
+    assert values(private, "value") == [0] * 7 and values(private, "text") == ["0.0%"] * 7
+    assert private["encoding"]["x"]["scale"]["domain"] == [0, 1.25]
 
 
 def test_an_eighth_class_has_its_bar_and_colour():
-    [bar] = label_histogram({"train": dict.fromkeys(FERPLUS_CLASSES, 2)}, as_share=False).data
-    assert list(bar.y)[-1] == "contempt"
-    assert bar.marker.color[-1] == EMOTION_COLORS["contempt"]
-    assert len(set(bar.marker.color)) == 8
+    spec = label_histogram(dict.fromkeys(FERPLUS_CLASSES, 2), as_share=False, ink="black")
+    assert values(spec, "name")[-1] == "contempt"
+    assert values(spec, "color")[-1] == EMOTION_COLORS["contempt"]
+    assert len(set(values(spec, "color"))) == 8
 
 
 # --- light
 
 
 def test_light_is_a_line_a_split_through_the_given_shares():
-    centres = np.array([10.0, 30.0])
     shares = {"train": np.array([0.25, 0.75]), "private": np.array([1.0, 0.0])}
-    figure = light(centres, shares, "brightness")
-    assert [line.name for line in figure.data] == ["train", "private"]
-    for line, share in zip(figure.data, shares.values(), strict=True):
-        assert line.mode == "lines"
-        assert list(line.x) == [10, 30] and list(line.y) == share.tolist()
-        assert line.hovertemplate.startswith(f"{line.name}: ")
-    assert len({line.line.color for line in figure.data}) == 2
-    assert figure.layout.xaxis.title.text == "brightness"
-    assert (figure.layout.yaxis.tickformat, figure.layout.yaxis.rangemode) == (".0%", "tozero")
+    spec = light(np.array([10.0, 30.0]), shares, "brightness")
+    assert spec["data"]["values"] == [
+        {"grey": 10.0, "share": 0.25, "split": "train"}, {"grey": 30.0, "share": 0.75, "split": "train"},
+        {"grey": 10.0, "share": 1.0, "split": "private"}, {"grey": 30.0, "share": 0.0, "split": "private"},
+    ]  # fmt: skip
+    assert spec["mark"]["type"] == "line"
+    assert spec["encoding"]["x"]["title"] == "brightness"
+    assert spec["encoding"]["y"]["axis"]["format"] == ".0%"
 
 
 def test_a_split_keeps_its_colour_whatever_is_beside_it():
-    shares = {split: np.ones(1) for split in ("train", "public", "private")}
-    whole = {line.name: line.line.color for line in light(np.ones(1), shares, "x").data}
+    def colors(*splits: str) -> dict[str, str]:
+        scale = light(np.ones(1), {split: np.ones(1) for split in splits}, "x")["encoding"]["color"]["scale"]
+        return dict(zip(scale["domain"], scale["range"], strict=True))
+
+    whole = colors("train", "public", "private")
     assert len(set(whole.values())) == 3
-    [alone] = light(np.ones(1), {"private": np.ones(1)}, "x").data
-    assert alone.line.color == whole["private"]
+    assert colors("private") == {"private": whole["private"]}
 
 
 # --- votes
@@ -89,23 +80,19 @@ def test_a_split_keeps_its_colour_whatever_is_beside_it():
 @pytest.mark.parametrize("kind", [list, np.uint8])
 def test_votes_stand_beside_their_columns_and_none_is_written_for_zero(kind):
     given = [1, 0, 0, 4, 0, 0, 0, 2, 3, 0]
-    row = given if kind is list else np.array(given, dtype=kind)
-    [bar] = votes(row).data
-    assert dict(zip(bar.y, bar.x, strict=True)) == dict(zip(FERPLUS_COLUMNS, given, strict=True))
-    assert list(bar.text) == ["1", "", "", "4", "", "", "", "2", "3", ""]
-    by_column = dict(zip(bar.y, bar.marker.color, strict=True))
+    spec = votes(given if kind is list else np.array(given, dtype=kind), ink="black")
+    names = [*FERPLUS_COLUMNS[:-1], "no face"]
+    assert dict(zip(values(spec, "name"), values(spec, "value"), strict=True)) == dict(zip(names, given, strict=True))
+    assert values(spec, "text") == ["1", "", "", "4", "", "", "", "2", "3", ""]
+    by_column = dict(zip(values(spec, "name"), values(spec, "color"), strict=True))
     assert by_column["sadness"] == EMOTION_COLORS["sad"] and by_column["happiness"] == EMOTION_COLORS["happy"]
     assert by_column["contempt"] == EMOTION_COLORS["contempt"]
-    assert by_column["unknown"] == by_column["NF"] == GREY
+    assert by_column["unknown"] == by_column["no face"] == GREY
 
 
-@pytest.mark.parametrize(("most", "end"), [(0, 11.5), (10, 11.5), (20, 23)])
+@pytest.mark.parametrize(("most", "end"), [(0, 12.5), (10, 12.5), (20, 25)])
 def test_the_axis_of_votes_has_room_for_ten_and_for_more(most, end):
-    figure = votes([most, *[0] * 9])
-    assert figure.layout.xaxis.range == pytest.approx((0, end))
-
-
-# --- FER2013's label against FER+
+    assert votes([most, *[0] * 9], ink="black")["encoding"]["x"]["scale"]["domain"] == [0, end]
 
 
 def cells(spec: dict) -> dict[tuple[str, str], dict]:
@@ -146,10 +133,14 @@ def test_what_is_no_emotion_is_grey():
 
 
 def test_bars_show_the_given_texts_not_the_values():
-    bar = bars(("a", "b"), np.array([0.5, 2.0]), ["half", "two"], "#000000", "label")
-    assert (list(bar.y), list(bar.x), list(bar.text)) == (["a", "b"], [0.5, 2.0], ["half", "two"])
-    assert (bar.orientation, bar.textposition, bar.name, bar.marker.color) == ("h", "outside", "label", "#000000")
-    assert bar.hovertemplate == "%{y}: %{text}<extra></extra>"
+    spec = bar_spec(("a", "b"), [0.5, 2.0], ["half", "two"], ["red", "blue"], ink="black", height=90)
+    assert spec["data"]["values"] == [
+        {"name": "a", "value": 0.5, "text": "half", "color": "red"},
+        {"name": "b", "value": 2.0, "text": "two", "color": "blue"},
+    ]
+    assert spec["height"] == 90
+    assert spec["layer"][1]["encoding"]["text"]["field"] == "text"
+    assert bar_spec((), [], [], [], ink="black", height=90)["encoding"]["x"]["scale"]["domain"] == [0, 1.25]
 
 
 def test_a_matrix_has_each_cell_once_and_a_selection_of_row_and_column():

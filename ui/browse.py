@@ -14,7 +14,7 @@ from ui.gallery import face_gallery
 from ui.paging import page_of
 from ui.source import quality_of
 from ui.steps import in_words
-from ui.theme import plot
+from ui.theme import ink
 
 PER_PAGE = 200
 _DEFAULTS = {
@@ -180,7 +180,7 @@ def _detail(view: FaceStore, quality: Quality, row: int, *, missing: bool) -> No
         st.badge(FLAGS[name].title, icon=":material/flag:", color="orange", help=FLAGS[name].text)
     if view.votes_NV is not None and view.votes_NV[row].any():
         st.markdown("What ten taggers said")
-        plot(data_charts.votes(view.votes_NV[row]), "votes")
+        st.vega_lite_chart(data_charts.votes(view.votes_NV[row], ink=ink()), key="votes")
     copies, near = copies_of(view, row), near_copies_of(view, row)
     if len(copies) > 1:
         _rows_side_by_side(view, copies, row, f"**{len(copies)} copies**, pixel for pixel", "copies")

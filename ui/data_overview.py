@@ -1,7 +1,6 @@
 """The data at a glance: how many of each emotion, what each looks like on average, how bright the pictures are."""
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -10,7 +9,7 @@ from fer_core.browse import light_histograms, mean_faces
 from fer_core.data import FaceStore
 from ui.browse import choose_faces
 from ui.gallery import face_gallery
-from ui.theme import plot
+from ui.theme import ink
 
 
 @st.fragment  # the toggle draws the bars anew, not the page
@@ -26,7 +25,11 @@ def counts(view: FaceStore) -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
-    plot(_histogram(view.fingerprint, unit == "share", view), "histogram")
+    for column, (split, by_emotion) in zip(st.columns(3), view.counts().items(), strict=True):
+        with column:
+            st.markdown(f"**{split}**, {sum(by_emotion.values()):,} faces")
+            spec = data_charts.label_histogram(by_emotion, as_share=unit == "share", ink=ink())
+            st.vega_lite_chart(spec, key=f"histogram_{split}")
     st.caption(_imbalance(view))
 
 
@@ -63,7 +66,8 @@ def looks(view: FaceStore) -> None:
     with light:
         st.subheader("Brightness and contrast", anchor=False)
         for column, title in (("brightness", "mean grey, 0 to 255"), ("contrast", "standard deviation of the grey")):
-            plot(_light(view.fingerprint, column, title, view), column)
+            centres, shares = _light(view.fingerprint, column, view)
+            st.vega_lite_chart(data_charts.light(centres, shares, title), key=column)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -71,12 +75,6 @@ def _mean_faces(fingerprint: str, _view: FaceStore) -> NDArray[np.uint8]:
     return mean_faces(_view)
 
 
-# Charts are kept too: Plotly takes 40 ms to make these three, and every change of labels or source draws the page anew.
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _histogram(fingerprint: str, as_share: bool, _view: FaceStore) -> go.Figure:
-    return data_charts.label_histogram(_view.counts(), as_share=as_share)
-
-
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _light(fingerprint: str, column: str, title: str, _view: FaceStore) -> go.Figure:
-    return data_charts.light(*light_histograms(_view, column), title)
+def _light(fingerprint: str, column: str, _view: FaceStore) -> tuple[NDArray[np.float64], dict[str, NDArray]]:
+    return light_histograms(_view, column)
