@@ -1,155 +1,30 @@
 """The command line: `python -m fer_core --help`. Each command is a pydantic model; its fields are its flags."""
 
 import difflib
-import json
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict, SettingsError
 
 from fer_core import console, launcher
-from fer_core.catalog import LABELS, check_name
+from fer_core.catalog import check_name
+from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
+from fer_core.cli_parts import Command, Json, print_result
 from fer_core.compare import compare
 from fer_core.config import RunConfig, flag, one_line
-from fer_core.data import FaceStore, open_store, quality, resolve_config
-from fer_core.data.agreement import ferplus_agreement
-from fer_core.data.download import FERPLUS_URL, Downloaded, download, download_ferplus
-from fer_core.data.export import LAYOUTS, export
-from fer_core.data.labelling import labelled
-from fer_core.data.source import DEFAULT_FOLDER
+from fer_core.data import open_store, resolve_config
 from fer_core.errors import ConfigError, FerError
 from fer_core.labels import SPLITS
 from fer_core.predictions import report_on
 from fer_core.runs import Run, create_run, damaged_runs, find_run, free_name, list_runs
 
-
-def _of_config(field: str) -> Any:
-    """A flag that means what it means for a training."""
-    info = RunConfig.model_fields[field]
-    return Field(info.default, description=info.description)
-
-
 Split = Field("private", description="The split to judge: public or private.")
-DataSource = _of_config("data")
-Json = Field(False, alias="json", description="Print JSON, numbers unrounded.")
-
-
-class _Command(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-
-class _SourceCommand(_Command):
-    """A command that opens a source: which one, with whose votes."""
-
-    data: str | None = DataSource
-    ferplus: str | None = _of_config("ferplus")
-    rescan: bool = Field(False, description="Read the source again, even where its size and time are as before.")
-
-    def open(self) -> FaceStore:
-        with console.progress("reading") as progress:
-            return open_store(self.data, progress, ferplus=self.ferplus, rescan=self.rescan)
-
-
-class DataInfo(_SourceCommand):
-    """Count the faces of a source by split and emotion, under a label mode."""
-
-    labels: str = _of_config("labels")
-    contempt: bool = _of_config("contempt")
-    as_json: bool = Json
-
-    def cli_cmd(self) -> None:
-        check_name("label mode", self.labels, LABELS)
-        store = self.open()
-        view = labelled(store, self.labels, contempt=self.contempt)
-        info = {
-            "n": len(view),
-            "splits": view.counts(),
-            "fingerprint": view.fingerprint,
-            "source": store.source,
-            "labels": self.labels,
-            "left_out": len(store) - len(view),
-            "ferplus": store.votes_NV is not None,
-            "notes": list(store.notes),
-        }
-        _print(info, self.as_json, lambda: console.data_info(info))
-
-
-class DataCheck(_SourceCommand):
-    """Look for what is wrong with a source: copies, leaks between splits, near copies, label conflicts, no faces."""
-
-    near: bool = Field(True, description="Look for near copies too; a minute at most for FER2013, then kept.")
-    as_json: bool = Json
-
-    def cli_cmd(self) -> None:
-        store = self.open()
-        with console.progress("comparing faces") as progress:
-            near = quality.near_copies(store, progress) if self.near else quality.cached_near_copies(store)
-        values = quality.summary(quality.check(store), near)
-        agreement = None if store.votes_NV is None else ferplus_agreement(store)
-        values["ferplus"] = None if agreement is None else agreement.to_json()
-        _print(values, self.as_json, lambda: console.quality(store.source, values))
-
-
-class DataExport(_SourceCommand):
-    """Write a source in another layout."""
-
-    layout: str = Field(description=f"{', '.join(LAYOUTS)}.")
-    out: Path = Field(description="Folder to write; it must not be there yet, or be empty.")
-
-    def cli_cmd(self) -> None:
-        check_name("layout", self.layout, LAYOUTS)
-        store = self.open()
-        with console.progress("writing") as progress:
-            written = export(store, self.layout, self.out, progress)
-        _say(written.notes)
-        print(written.path)
-
-
-class DataDownload(_Command):
-    """Fetch FER2013 and FER+'s votes, and check that they are what they should be."""
-
-    to: Path = Field(DEFAULT_FOLDER, description="Folder to put them into.")
-    what: Literal["all", "faces", "votes"] = Field("all", description="The faces, FER+'s votes, or both.")
-    layout: Literal["csv", "folder"] = Field("csv", description="Which of Kaggle's copies: the CSV, or image folders.")
-    url: str | None = Field(None, description="Fetch this CSV or archive instead of Kaggle's copy.")
-    ferplus_url: str = Field(FERPLUS_URL, description="Where FER+'s fer2013new.csv is.")
-
-    def cli_cmd(self) -> None:
-        with console.progress("fetching") as progress:
-            if self.what == "votes":
-                found = Downloaded([download_ferplus(self.to, url=self.ferplus_url, progress=progress)])
-            else:
-                votes = self.what == "all"
-                found = download(
-                    self.to,
-                    layout=self.layout,
-                    url=self.url,
-                    ferplus_url=self.ferplus_url,
-                    with_ferplus=votes,
-                    progress=progress,
-                )
-        _say(found.notes)
-        for path in found.paths:
-            print(path)
-
-
-class Data(_Command):
-    """Fetch a data source, look at it, check it, write it in another layout."""
-
-    info: CliSubCommand[DataInfo]
-    check: CliSubCommand[DataCheck]
-    download: CliSubCommand[DataDownload]
-    export: CliSubCommand[DataExport]
-
-    def cli_cmd(self) -> None:
-        CliApp.run_subcommand(self, cli_exit_on_error=False)
 
 
 class Train(RunConfig):
@@ -180,7 +55,7 @@ class Train(RunConfig):
         _train(runs, self.queue)
 
 
-class Evaluate(_Command):
+class Evaluate(Command):
     """Judge a finished run: accuracy, macro-F1, calibration, figures per emotion, confusion matrix."""
 
     run: CliPositionalArg[str] = Field(description="Name or folder of a run.")
@@ -192,10 +67,10 @@ class Evaluate(_Command):
         predictions = run.predictions(_judged_split(self.split))
         report = report_on(predictions)
         values = {"run": run.name, "split": self.split, **report.to_json()}
-        _print(values, self.as_json, lambda: console.report(values))
+        print_result(values, self.as_json, lambda: console.report(values))
 
 
-class Compare(_Command):
+class Compare(Command):
     """Compare two runs face by face; every difference is B minus A."""
 
     a: CliPositionalArg[str] = Field(description="Name or folder of the first run.")
@@ -208,10 +83,10 @@ class Compare(_Command):
         split = _judged_split(self.split)
         comparison = compare(a.predictions(split), b.predictions(split))
         values = {"a": a.name, "b": b.name, "split": split, **comparison.to_json()}
-        _print(values, self.as_json, lambda: console.comparison(values, comparison))
+        print_result(values, self.as_json, lambda: console.comparison(values, comparison))
 
 
-class Runs(_Command):
+class Runs(Command):
     """List the runs, newest first."""
 
     as_json: bool = Json
@@ -220,7 +95,7 @@ class Runs(_Command):
         rows = [_summary(run) for run in list_runs()]
         for line in damaged_runs():
             print(f"left out: {line}", file=sys.stderr)
-        _print(rows, self.as_json, lambda: console.run_table(rows))
+        print_result(rows, self.as_json, lambda: console.run_table(rows))
 
 
 class Cli(BaseSettings):
@@ -345,18 +220,6 @@ def _summary(run: Run) -> dict[str, Any]:
         "wall_s": history[-1].wall_s if history else None,
         "folder": str(run.path),
     }
-
-
-def _print(value: Any, as_json: bool, show: Callable[[], None]) -> None:
-    if as_json:
-        print(json.dumps(value, indent=1, allow_nan=False))
-    else:
-        show()
-
-
-def _say(notes: Sequence[str]) -> None:
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
 
 
 def _fail(line: str) -> int:

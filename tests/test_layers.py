@@ -23,8 +23,8 @@ LIGHT = (
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (
     "augment", "losses", "models.resnet", "models.small", "models.zoo", "models", "train.placement",
-    "train.checkpoint", "train.optimizer", "train.loop", "train", "predict", "explain", "experiment", "console", "cli",
-    "__main__",
+    "train.checkpoint", "train.optimizer", "train.loop", "train", "predict", "explain", "experiment", "console",
+    "cli_parts", "cli_data", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)
