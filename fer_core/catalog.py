@@ -108,7 +108,7 @@ WEIGHTINGS: dict[str, Entry] = {
 }
 
 LABELS: dict[str, Entry] = {
-    "fer": Entry("FER2013's label", "One label a face, as the challenge gave it; about a third of them is disputed."),
+    "fer": Entry("FER2013's label", "One label a face, as the data gives it. A third of FER2013's is disputed."),
     "majority": Entry("FER+ majority", "What more than half of ten taggers chose; other faces are left out."),
     "probability": Entry("FER+ drawn", "One label is drawn from the taggers' top choices each time a face is shown."),
     "crossentropy": Entry("FER+ shares", "The taggers' top choices, by their shares, are the target: a soft label."),

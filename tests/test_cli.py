@@ -101,7 +101,10 @@ def test_data_info_for_a_person(call, csv):
 
 def test_data_info_tells_how_the_public_split_came_to_be(call, tmp_path):
     write_folder(tmp_path / "faces", prefixes=False)
-    assert "note: This data has no public split, and too few training faces" in call("data", "info", "--data", tmp_path / "faces")[1]
+    assert (
+        "note: This data has no public split, and too few training faces"
+        in call("data", "info", "--data", tmp_path / "faces")[1]
+    )
 
 
 def test_data_info_reads_the_source_that_the_environment_names(call, csv, monkeypatch):

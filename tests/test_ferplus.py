@@ -92,6 +92,28 @@ def test_a_shuffled_file_is_told_by_its_image_names(tmp_path):
         read_votes(write_votes(tmp_path / "v.csv", rows))
 
 
+def test_the_careful_reader_gives_the_same_and_a_flawless_file_never_needs_it(tmp_path, monkeypatch):
+    path = write_votes(tmp_path / "fer2013new.csv")
+    careful = ferplus._read_carefully(path)
+    monkeypatch.setattr(ferplus, "_read_carefully", lambda path: pytest.fail("read row by row"))
+    fast = read_votes(path)
+    for a, b in ((fast.splits_M, careful.splits_M), (fast.votes_MV, careful.votes_MV)):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("value", ["", " 3", "+3", "0x3", "NA", "nan", "3.0", "300"])
+def test_a_vote_in_another_spelling_is_a_number_or_an_error(value, tmp_path):
+    rows = vote_rows(make_faces())
+    rows[3][2] = value
+    path = write_votes(tmp_path / "v.csv", rows)
+    if value.strip() == "3":
+        assert read_votes(path).votes_MV[3, 0] == 3
+    else:
+        with pytest.raises(DataError, match="line 5: votes "):
+            read_votes(path)
+
+
 # --- joining
 
 

@@ -115,7 +115,8 @@ def open_store(
     try:
         folder = _cache_folder(source)
         store = None if rescan else read_store(folder)
-        store = store or _fill_cache(folder, source, progress, rescan)
+        if store is None:
+            store = _fill_cache(folder, source, progress, rescan)
         return store if source.ferplus is None else with_votes(store, source.ferplus)
     except OSError as error:
         raise DataError(f"{error.filename or source.title}: cannot be read ({error.strerror or error}).") from None
