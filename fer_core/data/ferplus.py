@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,17 +85,22 @@ def _read_fast(path: Path) -> Votes | None:
     types = dict.fromkeys(_HEADER, pa.string()) | dict.fromkeys(FERPLUS_COLUMNS, pa.uint8())
     options = arrow_csv.ConvertOptions(column_types=types, include_columns=_HEADER)
     try:
-        usage, names, *votes = (column.combine_chunks() for column in arrow_csv.read_csv(path, convert_options=options))
-        codes = [SPLITS.index(USAGE_TO_SPLIT[name]) for name in usage.to_pylist()]
+        batches = [batch.columns for batch in arrow_csv.open_csv(path, convert_options=options)]
+        codes = [SPLITS.index(USAGE_TO_SPLIT[name]) for usage, *_ in batches for name in usage.to_pylist()]
     except (pa.ArrowInvalid, KeyError):
         return None
-    if not codes or any(column.null_count for column in votes):
+    if not codes or any(column.null_count for _, _, *votes in batches for column in votes):
         return None
-    votes_MV = np.stack([column.to_numpy() for column in votes], axis=1)
+    votes_MV = np.concatenate([np.stack([_bytes(column) for column in votes], axis=1) for _, _, *votes in batches])
     if votes_MV.max() > _MOST_VOTES or b"0x" in path.read_bytes().lower():  # Arrow takes 0x3 for a number
         return None
-    _check_order(path, names.to_pylist())
+    _check_order(path, [name for _, names, *_ in batches for name in names.to_pylist()])
     return Votes(np.array(codes, dtype=np.int8), votes_MV)
+
+
+def _bytes(column: Any) -> NDArray[np.uint8]:
+    """An Arrow array of uint8 without nulls; its own `to_numpy` first loads all of pandas."""
+    return np.frombuffer(column.buffers()[1], dtype=np.uint8)[column.offset : column.offset + len(column)]
 
 
 def _read_carefully(path: Path) -> Votes:
