@@ -12,14 +12,12 @@ from streamlit.testing.v1 import AppTest
 from fer_core.data import open_store
 from fer_core.data.quality import near_copies
 from fer_core.data.store import Faces
-from fer_core.errors import DataError
 from fer_core.labels import FERPLUS_COLUMNS
 from tests.browser import click_on, console_errors, serve, visit, wait_for, wait_idle
 from tests.faces import USAGES, make_faces, write_csv, write_folder, write_rows
 from tests.test_faults import zipped
 from tests.test_pages import open_page, text_of
 from tests.test_tour import main_text, press
-from ui.source import _refuse_votes
 
 HAPPY, CONTEMPT, DISPUTED, NO_FACE = (  # votes in the order of FERPLUS_COLUMNS
     [1, 9, 0, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 8, 0, 0], [3, 2, 2, 3, 0, 0, 0, 0, 0, 0], [0] * 9 + [10],
@@ -240,14 +238,6 @@ def test_an_unknown_source_in_the_address_is_the_apps_own(voted):
     assert found(open_page("data", source="../../etc/passwd")) == 60
 
 
-def test_votes_are_told_from_faces_before_they_are_kept(voted):
-    with (voted.parent / "fer2013new.csv").open("rb") as file, pytest.raises(DataError, match="beside the fer2013.csv"):
-        _refuse_votes(file)
-    with voted.open("rb") as file:
-        _refuse_votes(file)
-        assert file.read(7) == b"emotion", "the reader begins at the beginning"
-
-
 # In a browser: clicks, addresses, files.
 
 
@@ -359,7 +349,7 @@ def test_uploads_that_are_good_damaged_or_votes(browser, url, tmp_path):
     votes = write_flawed(tmp_path).parent / "fer2013new.csv"
     pictures = zipped(write_folder(tmp_path / "pictures", make_faces(side=64)), tmp_path / "pictures.zip")
     visit(browser, f"{url}/augment")
-    for file, words in ((bad, "bad.csv: line 3: 2 fields"), (votes, "These are FER+'s votes")):
+    for file, words in ((bad, "bad.csv: line 3: 2 fields"), (votes, "FER+'s votes, without faces")):
         upload(browser, file)
         wait_for(lambda words=words: words in browser.find_element("css selector", "body").text, what=words)
         wait_idle(browser)

@@ -10,7 +10,7 @@ import pytest
 from fer_core.data import find_source, open_store, uploads
 from fer_core.data.uploads import SUFFIXES, keep_upload, list_sources
 from fer_core.errors import DataError
-from tests.faces import csv_rows, make_faces, write_csv, write_folder, write_rows
+from tests.faces import csv_rows, make_faces, write_csv, write_folder, write_rows, write_votes
 from tests.test_faults import write_npz
 
 
@@ -261,3 +261,14 @@ def test_the_file_is_not_in_its_place_before_it_has_been_read(kept, content, mon
     [(names, name)] = seen
     assert name == "mine.csv" and "mine.csv" not in names and len(names) == 1 and names[0].startswith(".new.")
     assert list(list_sources()) == ["sample", "mine.csv"]
+
+
+def test_votes_are_told_from_faces_and_it_is_said_where_they_belong(tmp_path, kept):
+    votes = write_votes(tmp_path / "fer2013new.csv")
+    with votes.open("rb") as file, pytest.raises(DataError) as caught:
+        keep_upload("fer2013new.csv", file)
+    assert str(caught.value) == (
+        "fer2013new.csv: FER+'s votes, without faces. Put it beside the fer2013.csv that is opened, under the name "
+        "fer2013new.csv: the votes are then joined to its faces."
+    )
+    assert everything(kept) == []

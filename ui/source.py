@@ -3,7 +3,6 @@
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import streamlit as st
@@ -13,13 +12,11 @@ from fer_core.data import FaceStore, find_source, open_store
 from fer_core.data.quality import Quality, check
 from fer_core.data.source import SAMPLE
 from fer_core.data.uploads import SUFFIXES, keep_upload, list_sources
-from fer_core.errors import DataError, FerError
+from fer_core.errors import FerError
 from fer_core.runs import Run
 from fer_core.settings import Settings
 
 _KEY = "source"
-_HEAD = 300
-"""Bytes of an upload that tell votes from faces."""
 
 
 def title_with_source(title: str) -> FaceStore:
@@ -124,7 +121,6 @@ def _upload() -> None:
     file = st.file_uploader("File", type=types, label_visibility="collapsed", key=f"file_{_uploads()}")
     if file and st.button("Open it", type="primary"):
         try:
-            _refuse_votes(file)
             with st.spinner("Reading"):
                 st.session_state["uploaded"] = keep_upload(file.name, file)
         except FerError as error:
@@ -136,17 +132,6 @@ def _upload() -> None:
 
 def _uploads() -> int:
     return st.session_state.get("uploads", 0)
-
-
-def _refuse_votes(file: BinaryIO) -> None:
-    """Raises: DataError: the file is FER+'s, which holds no faces."""
-    head = file.read(_HEAD)
-    file.seek(0)
-    if b"Image name" in head and b"contempt" in head:
-        raise DataError(
-            "These are FER+'s votes, without faces. Put this file beside the fer2013.csv that the app reads, under the "
-            "name fer2013new.csv: the votes are then joined to its faces."
-        )
 
 
 def _open(data: str | None) -> FaceStore:

@@ -17,7 +17,7 @@ from fer_core.data.held_out import hold_out
 from fer_core.data.pixel_text import IrregularText, PixelText
 from fer_core.data.store import Faces
 from fer_core.errors import DataError
-from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
+from fer_core.labels import CONTEMPT, EMOTIONS, SPLITS, USAGE_TO_SPLIT
 
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
@@ -101,6 +101,11 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise DataError(f"{path}: UTF-16 text; FER2013's CSV files are UTF-8. Save it as UTF-8 and open that.")
     if mark in _COMPRESSED_MARKS:
         raise DataError(f"{path}: a compressed file. Unpack it first; of archives, .zip, .tar and .tar.gz are read.")
+    if {"Image name", CONTEMPT} <= set(header):
+        raise DataError(
+            f"{path}: FER+'s votes, without faces. Put it beside the fer2013.csv that is opened, under the name "
+            "fer2013new.csv: the votes are then joined to its faces."
+        )
     found = ", ".join(header)[:80] or "nothing"
     twice = [name for name in COLUMNS if header.count(name) > 1]
     if twice:
