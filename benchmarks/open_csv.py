@@ -1,6 +1,6 @@
 """How much faster the CSV opens than with what most notebooks do: pandas, then each row's numbers.
 
-    python -m benchmarks.open_csv fer2013.csv [--rounds 3] [--json]
+    python -m benchmarks.open_csv --data fer2013.csv [--rounds 3] [--json]
 
 Every way parses the same file in turn, several times; a ratio is the median over the rounds. Also: the peak memory of a
 process that does nothing but `read_csv`, the first `open_store` (parse, hash, write the cache), and a later one.
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fer_core.data import find_source
 from fer_core.data.csv_source import SIDE, read_csv
 from fer_core.environment import processor_name
 
@@ -44,15 +45,19 @@ print(time.perf_counter() - started)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
+    parser.add_argument("csv", nargs="?", help="the same as --data")
+    parser.add_argument("--data", help="a fer2013.csv; left out, $FER_DATA or data/")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    values = measure(args.csv.resolve(), args.rounds)
+    source = find_source(args.data or args.csv)
+    if source.kind != "csv" or source.path is None:
+        parser.error(f"{source.title} is no CSV: give --data fer2013.csv")
+    values = measure(source.path, args.rounds)
     if args.json:
         print(json.dumps(values))
         return
-    print(f"{args.csv}, {values['machine']}, medians of {args.rounds} rounds")
+    print(f"{source.path}, {values['machine']}, medians of {args.rounds} rounds")
     print(f"  pandas and split       {values['baseline_s']:6.2f} s")
     print(f"  pandas and fromstring  {values['fromstring_s']:6.2f} s")
     print(f"  ours, parsed           {values['ours_s']:6.2f} s: {values['ratio']:.1f} times as fast as split,", end=" ")
