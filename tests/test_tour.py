@@ -7,7 +7,7 @@ import pytest
 
 from fer_core import launcher
 from fer_core.errors import RunError
-from tests.browser import click_on, console_errors, visit, wait_for, wait_idle
+from tests.browser import click_on, console_errors, serve, visit, wait_for, wait_idle
 from tests.toy import toy_csv
 
 PAGES = ("", "augment", "train", "compare", "mistakes")
@@ -15,12 +15,22 @@ PAGES = ("", "augment", "train", "compare", "mistakes")
 
 @pytest.fixture
 def url(app_server, tmp_path) -> Iterator[str]:
-    """The app on 840 easy faces, which a twin training takes seconds for."""
-    source = toy_csv(tmp_path / "fer2013.csv", train=100, public=10, private=10)
+    """The app on 420 easy faces, which a twin training takes seconds for."""
+    source = toy_csv(tmp_path / "fer2013.csv", train=40, public=10, private=10)
     yield app_server(env={"FER_DATA": str(source), "OMP_NUM_THREADS": "1"})
     for run in launcher.active_runs():  # they are made to outlive the server
         with suppress(RunError):
             launcher.terminate(run)
+
+
+@pytest.fixture(scope="module")
+def still_url(browser, tmp_path_factory) -> Iterator[str]:
+    """The app where nothing is trained: one server for every test that only looks."""
+    folder = tmp_path_factory.mktemp("still")
+    source = toy_csv(folder / "fer2013.csv")
+    places = {"FER_DATA": str(source), "FER_CACHE": str(folder / "cache"), "FER_RUNS": str(folder / "runs")}
+    with serve(env=places | {"OMP_NUM_THREADS": "1"}) as address:
+        yield address
 
 
 def press(browser, label: str, wait_s: float = 20) -> None:
@@ -41,7 +51,7 @@ def main_text(browser) -> str:
 
 def test_from_the_faces_to_the_mistakes(browser, url):
     visit(browser, url)
-    assert "840 faces" in main_text(browser)
+    assert "420 faces" in main_text(browser)
     press(browser, "Train both")
     wait_for(lambda: "/train" in browser.current_url, what="the Train page")
     wait_for(lambda: "running" in main_text(browser), 60, "a running training")
@@ -87,19 +97,19 @@ def test_stop_and_resume_by_their_buttons(browser, url):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_writes_errors_to_the_console(page, browser, url):
-    visit(browser, f"{url}/{page}")
+def test_no_page_writes_errors_to_the_console(page, browser, still_url):
+    visit(browser, f"{still_url}/{page}")
     assert "Traceback" not in main_text(browser)
     assert console_errors(browser) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_is_wider_than_a_narrow_window(page, browser, url):
+def test_no_page_is_wider_than_a_narrow_window(page, browser, still_url):
     from tests.browser import resize
 
     resize(browser, 800, 900)
     try:
-        visit(browser, f"{url}/{page}")
+        visit(browser, f"{still_url}/{page}")
         wide = browser.execute_script(
             "const main = document.querySelector('[data-testid=stMain]'); return main.scrollWidth - main.clientWidth"
         )
