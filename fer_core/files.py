@@ -6,11 +6,13 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
+
+from fer_core.errors import DataError
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -71,6 +73,36 @@ def private_folder(parent: Path, kind: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Make a folder to write into. When the block fails, what was made of it goes again, and a full disk is one line.
+
+    Raises: DataError: the folder cannot be made or written to.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    whole = False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        whole = True
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be written to ({error.strerror or error}); nothing half-written is left. "
+            "Free some space, or name another folder."
+        ) from None
+    finally:
+        for place in () if whole else made:
+            with suppress(OSError):  # something else has been put there meanwhile, or it was never made
+                place.rmdir()
+
+
+def refuse_existing(*paths: Path) -> None:
+    """Raises: DataError: one of them is there, and nothing is overwritten."""
+    for path in paths:
+        if path.exists():
+            raise DataError(f"{path} is there already, and nothing is overwritten. Remove it, or name another folder.")
 
 
 def _beside(path: Path) -> Path:

@@ -10,3 +10,14 @@ def own_places(monkeypatch, tmp_path, tmp_path_factory):
     """No test touches the user's cache or runs. The cache is the session's, so that the sample is drawn only once."""
     monkeypatch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Threads that wait for one another on a busy machine make tiny steps a hundred times slower."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -5,13 +5,14 @@ Shapes: N faces, H x W pixels, K classes.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fer_core.config import RunConfig
-from fer_core.data.store import Faces
+from fer_core.data.store import Faces, FaceStore, pixel_hashes
 from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION, SPLITS, USAGE_TO_SPLIT
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run, create_run
@@ -86,6 +87,22 @@ def write_votes(path: Path, faces: Faces | None = None, votes_NV: NDArray[np.uin
         for row, (split, votes) in enumerate(zip(faces.splits_N, votes_NV.tolist(), strict=True))
     ]
     return write_rows(path, rows, ",".join(("Usage", "Image name", *FERPLUS_COLUMNS)))
+
+
+def store_of(images_NHW: NDArray[np.uint8], labels: Sequence[int], splits: Sequence[int], **more: Any) -> FaceStore:
+    """A store in memory, hashed and measured as a written one is; `more` are further fields."""
+    return FaceStore(
+        images_NHW,
+        np.array(labels, dtype=np.int64),
+        np.array(splits, dtype=np.int8),
+        pixel_hashes(images_NHW),
+        images_NHW.mean(axis=(1, 2), dtype=np.float32),
+        images_NHW.std(axis=(1, 2), dtype=np.float32),
+        source="faces.csv",
+        kind="csv",
+        fingerprint="0123456789abcdef",
+        **more,
+    )
 
 
 def make_predictions(

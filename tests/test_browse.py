@@ -19,9 +19,10 @@ from fer_core.browse import (
 )
 from fer_core.data.labelling import FERPLUS_CLASSES, labelled
 from fer_core.data.quality import check, near_copies
-from fer_core.data.store import OUT, FaceStore, pixel_hashes
+from fer_core.data.store import OUT, FaceStore
 from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS
+from tests.faces import store_of
 from tests.test_near import jpeg, pictures
 
 
@@ -42,21 +43,6 @@ FACES = [
     (50, 30, "disgust", 2, votes(disgust=7, anger=3)),
     (20, 12, "happy", 2, votes(happiness=8, surprise=2)),
 ]
-
-
-def store_of(images: np.ndarray, labels: list[int], splits: list[int], **more) -> FaceStore:
-    return FaceStore(
-        images,
-        np.array(labels, dtype=np.int64),
-        np.array(splits, dtype=np.int8),
-        pixel_hashes(images),
-        images.mean(axis=(1, 2), dtype=np.float32),
-        images.std(axis=(1, 2), dtype=np.float32),
-        source="faces.csv",
-        kind="csv",
-        fingerprint="0123456789abcdef",
-        **more,
-    )
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from fer_core.data.quality import (
 from fer_core.data.store import OUT, FaceStore, pixel_hashes
 from fer_core.errors import ConfigError, DataError
 from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS
+from tests.faces import store_of
 from tests.test_near import jpeg, pictures
 
 real_data = [
@@ -40,18 +41,7 @@ def store(tmp_path) -> FaceStore:
     a, b, c = pictures(3)
     known = {"a": a, "b": b, "c": c, "a'": jpeg(a, 80), "c'": jpeg(c[:, ::-1], 80), "-": np.zeros_like(a)}
     images = np.stack([known[name] for name in PICTURES])
-    return FaceStore(
-        images,
-        np.array(LABELS, dtype=np.int64),
-        np.array(SPLIT_CODES, dtype=np.int8),
-        pixel_hashes(images),
-        images.mean(axis=(1, 2), dtype=np.float32),
-        images.std(axis=(1, 2), dtype=np.float32),
-        source="faces.csv",
-        kind="csv",
-        fingerprint="0123456789abcdef",
-        folder=tmp_path / "store",
-    )
+    return store_of(images, LABELS, SPLIT_CODES, folder=tmp_path / "store")
 
 
 def votes(**given: int) -> list[int]:

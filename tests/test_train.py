@@ -35,13 +35,7 @@ PUBLIC = toy_tensors([2] * 7, seed=1)
 PLAIN = {"augment": "none", "ema_decay": 0.0}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads that wait for one another on a busy machine make tiny steps a hundred times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- the loss -------------------------------------------------------------------------------------------------------

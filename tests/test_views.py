@@ -1,7 +1,6 @@
 """What a run trains on and what judges it: by hand, and through the real trainer for every label mode."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +21,10 @@ from fer_core.experiment import load_model, train_run
 from fer_core.labels import CONTEMPT, EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION, SPLITS
 from fer_core.runs import Run, create_run
 from fer_core.train.loop import Trainer
-from tests.faces import USAGES, write_csv, write_rows
+from tests.faces import write_csv, write_votes
 from tests.toy import striped_faces, toy_config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FERPLUS = [mode for mode in LABELS if mode != "fer"]
 EIGHT = (*EMOTIONS, CONTEMPT)
@@ -70,29 +71,16 @@ def vote_row(label: int, pattern: int) -> list[int]:
     return [named.get(column, 0) for column in FERPLUS_COLUMNS]
 
 
-def write_votes(path: Path, faces: Faces) -> Path:
-    rows = [
-        [USAGES[split], f"fer{i:07d}.png", *map(str, vote_row(label, pattern))]
-        for i, (label, split, pattern) in enumerate(
-            zip(faces.labels_N, faces.splits_N, patterns(faces.splits_N), strict=True)
-        )
-    ]
-    return write_rows(path, rows, ",".join(("Usage", "Image name", *FERPLUS_COLUMNS)))
+def toy_votes(faces: Faces) -> np.ndarray:
+    rows = zip(faces.labels_N, patterns(faces.splits_N), strict=True)
+    return np.array([vote_row(label, pattern) for label, pattern in rows], dtype=np.uint8)
 
 
 def write_toy(folder: Path) -> Path:
     """A toy `fer2013.csv` with `fer2013new.csv` beside it."""
     faces = toy_faces()
-    write_votes(folder / "fer2013new.csv", faces)
+    write_votes(folder / "fer2013new.csv", faces, toy_votes(faces))
     return write_csv(folder / "fer2013.csv", faces)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import streamlit as st
 
 from fer_core import data_charts
 from fer_core.browse import NO_MAJORITY, SORTS, Filters, copies_of, faces_csv, find_faces, near_copies_of
-from fer_core.catalog import FLAGS
+from fer_core.catalog import FLAGS, VOTED_FLAGS
 from fer_core.data import FaceStore
 from fer_core.data.labelling import FERPLUS_CLASSES
 from fer_core.data.quality import Quality, near_copies
@@ -22,7 +22,6 @@ _DEFAULTS = {
     "page": 1, "face": None,
 }  # fmt: skip
 _MOST_COPIES = 12
-_NEED_VOTES = ("not_a_face", "low_agreement")
 _NEAR_FACES_PER_S = 4000
 """About what one core compares; more faces take a little longer each."""
 
@@ -90,7 +89,7 @@ def offer_near_copies(store: FaceStore, *, key: str) -> None:
 def _filters(view: FaceStore) -> Filters:
     voted = view.votes_NV is not None
     emotions = ["all", *view.classes]
-    flags = ["any", *(name for name in FLAGS if voted or name not in _NEED_VOTES)]
+    flags = ["any", *(name for name in FLAGS if voted or name not in VOTED_FLAGS)]
     sorts = SORTS if voted else SORTS[:-1]
     for key, options in (("emotion", emotions), ("flag", flags), ("sort", sorts)):
         if st.session_state.get(key, options[0]) not in options:  # gone with the votes or the eighth emotion

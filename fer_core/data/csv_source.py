@@ -16,15 +16,13 @@ from pyarrow import csv as arrow_csv
 from fer_core.data.held_out import hold_out
 from fer_core.data.pixel_text import IrregularText, PixelText
 from fer_core.data.store import Faces
-from fer_core.errors import DataError
+from fer_core.errors import DataError, first_few
 from fer_core.labels import CONTEMPT, EMOTIONS, SPLITS, USAGE_TO_SPLIT
 
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
 PIXELS = SIDE * SIDE
 _BLOCK_BYTES = 4 << 20
-_SHOWN = 3
-"""How many bad rows an error names; the rest are counted."""
 
 _LABELS = {str(code): code for code in range(len(EMOTIONS))}
 _SPLIT_CODES = {usage: SPLITS.index(split) for usage, split in USAGE_TO_SPLIT.items()}
@@ -193,8 +191,7 @@ def _read_carefully(path: Path) -> _Table:
             labels.append(int(emotion))
             splits.append(_SPLIT_CODES[usage])
     if problems:
-        more = f"; {len(problems)} bad rows in all" if len(problems) > _SHOWN else ""
-        raise DataError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}. Repair these rows or fetch the file again.")
+        raise DataError(f"{path}: {first_few(problems, 'rows')}. Repair these rows or fetch the file again.")
     images_NP = np.array(images, dtype=np.uint8).reshape(-1, PIXELS)
     return images_NP, np.array(labels, dtype=np.int64), np.array(splits, dtype=np.int8)
 

@@ -18,12 +18,12 @@ import numpy as np
 
 from fer_core.catalog import check_name
 from fer_core.data.csv_source import Progress
-from fer_core.data.export import writing_into
-from fer_core.data.ferplus import FILE_NAME
+from fer_core.data.ferplus import FILE_NAME, read_votes
 from fer_core.data.fetch import check_scheme, fetch, one_line
+from fer_core.data.source import ARCHIVES, FILES, read_source
 from fer_core.data.store import Faces
 from fer_core.errors import DataError
-from fer_core.files import private_folder
+from fer_core.files import private_folder, refuse_existing, writing_into
 from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS
 
 DATASETS: dict[str, str] = {"csv": "deadskull7/fer2013", "folder": "msambare/fer2013"}
@@ -82,7 +82,7 @@ def download(
     folder = folder.expanduser().resolve()
     targets = [folder / name for name in _names(layout, url)]
     check_scheme(ferplus_url)
-    _refuse_existing(*targets, *([folder / FILE_NAME] if with_ferplus else []))
+    refuse_existing(*targets, *([folder / FILE_NAME] if with_ferplus else []))
     with writing_into(folder), private_folder(folder, "download") as staging:
         if url is None:
             source, place = f"kaggle.com/datasets/{DATASETS[layout]}", _from_kaggle(layout, staging, folder)
@@ -109,7 +109,7 @@ def download_ferplus(folder: Path, *, url: str = FERPLUS_URL, progress: Progress
     folder = folder.expanduser().resolve()
     target = folder / FILE_NAME
     check_scheme(url)
-    _refuse_existing(target)
+    refuse_existing(target)
     with writing_into(folder), private_folder(folder, "download") as staging:
         fetched = staging / FILE_NAME
         fetch(url, fetched, _MOST_FERPLUS_BYTES, progress)
@@ -132,15 +132,9 @@ def _names(layout: str, url: str | None) -> list[str]:
     )
 
 
-def _refuse_existing(*paths: Path) -> None:
-    for path in paths:
-        if path.exists():
-            raise DataError(f"{path} is there already, and nothing is overwritten. Remove it, or name another folder.")
-
-
 def _move(fetched: Sequence[Path], targets: Sequence[Path]) -> None:
     """Give each its name in the folder, all or none."""
-    _refuse_existing(*targets)  # the download took a while
+    refuse_existing(*targets)  # the download took a while
     moved: list[tuple[Path, Path]] = []
     try:
         for place, target in zip(fetched, targets, strict=True):
@@ -221,8 +215,6 @@ def _quiet() -> Iterator[None]:
 
 def _check(path: Path, source: str, progress: Progress) -> tuple[str, ...]:
     """Read what came and compare it with FER2013. Returns: notes. Raises: DataError: it is something else."""
-    from fer_core.data.source import read_source
-
     with _named(path, source):
         faces = read_source(path, progress)
     splits = np.bincount(faces.splits_N, minlength=3).tolist()
@@ -251,8 +243,6 @@ def _check_emotions(faces: Faces, in_train_N: Any, source: str) -> None:
 
 
 def _check_ferplus(path: Path, source: str) -> None:
-    from fer_core.data.ferplus import read_votes
-
     with _named(path, source):
         votes = read_votes(path)
     splits = np.bincount(votes.splits_M, minlength=3).tolist()
@@ -278,8 +268,6 @@ def _named(path: Path, source: str) -> Iterator[None]:
 
 
 def _how_to_name(path: Path) -> list[str]:
-    from fer_core.data.source import ARCHIVES, FILES
-
     if path.is_dir() or path.name in (*FILES, *ARCHIVES, "fer2013.npz"):
         return []
     return [f"A file of this name is not looked for: name it, as in --data {path}"]

@@ -6,7 +6,7 @@ Shapes: N faces, H x W pixels, V = 10 vote columns.
 
 import csv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,10 +18,11 @@ from PIL import Image
 from fer_core.catalog import check_name
 from fer_core.data.csv_source import COLUMNS, SIDE, Progress
 from fer_core.data.labelling import needed_votes
+from fer_core.data.quality import check
 from fer_core.data.store import OUT, FaceStore
 from fer_core.errors import DataError
-from fer_core.files import folder_atomic, write_atomic
-from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, SPLITS, USAGE_TO_SPLIT
+from fer_core.files import folder_atomic, refuse_existing, write_atomic, writing_into
+from fer_core.labels import EMOTIONS, SPLITS, USAGE_TO_SPLIT
 from fer_core.registry import registrar
 
 USAGES: tuple[str, ...] = tuple(USAGE_TO_SPLIT)
@@ -65,29 +66,6 @@ def export(store: FaceStore, layout: str, folder: Path, progress: Progress) -> E
         return LAYOUTS[layout](store, folder, progress)
 
 
-@contextmanager
-def writing_into(folder: Path) -> Iterator[None]:
-    """Make a folder to write into. When the block fails, what was made of it goes again, and a full disk is one line.
-
-    Raises: DataError: the folder cannot be made or written to.
-    """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    whole = False
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-        whole = True
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot be written to ({error.strerror or error}); nothing half-written is left. "
-            "Free some space, or name another folder."
-        ) from None
-    finally:
-        for place in () if whole else made:
-            with suppress(OSError):  # something else has been put there meanwhile, or it was never made
-                place.rmdir()
-
-
 @register("csv")
 def export_csv(store: FaceStore, folder: Path, progress: Progress) -> Exported:
     """`fer2013.csv` as the challenge has it. Source: kaggle.com/c/challenges-in-representation-learning-..."""
@@ -98,7 +76,8 @@ def export_csv(store: FaceStore, folder: Path, progress: Progress) -> Exported:
             f"{store.source}: faces of {width} x {height} pixels; fer2013.csv holds {SIDE} x {SIDE}. "
             "Export the layout npz or folder."
         )
-    path, rows = _new_file(folder / "fer2013.csv"), _rows(store)
+    path, rows = folder / "fer2013.csv", _rows(store)
+    refuse_existing(path)
     write_atomic(path, lambda file: _write_csv(file, store, rows, progress))
     return Exported(path, len(rows))
 
@@ -132,7 +111,8 @@ def export_folder(store: FaceStore, folder: Path, progress: Progress) -> Exporte
 def export_npz(store: FaceStore, folder: Path, progress: Progress) -> Exported:
     """`fer2013.npz`: pixels (N, H, W) uint8, emotion (N,) int8, usage (N,) text. `npz_source` reads it."""
     _check_classes(store, "npz")
-    path, rows = _new_file(folder / "fer2013.npz"), _rows(store)
+    path, rows = folder / "fer2013.npz", _rows(store)
+    refuse_existing(path)
     pixels, emotion = store.images_NHW[rows], store.labels_N[rows].astype(np.int8)
     usage = np.array(USAGES)[store.splits_N[rows]]
     write_atomic(path, lambda file: np.savez(file, pixels=pixels, emotion=emotion, usage=usage))
@@ -148,8 +128,8 @@ def export_ferplus(store: FaceStore, folder: Path, progress: Progress) -> Export
     so that lists of image names from elsewhere do not fit. Rows that every tagger called no face, and rows without
     votes, are left out. Source: `generate_training_data.py` and `ferplus.py` in microsoft/FERPlus.
     """
-    votes_NV = _votes(store)
-    no_face = (votes_NV[:, -1] > 0) & (votes_NV[:, :-1] == 0).all(axis=1)
+    votes_NV = np.asarray(needed_votes(store, "the layout ferplus"))
+    no_face = check(store).not_a_face_N
     no_votes = (votes_NV == 0).all(axis=1)
     inside = store.splits_N != OUT
     rows = np.flatnonzero(inside & ~no_face & ~no_votes)
@@ -165,12 +145,6 @@ def export_ferplus(store: FaceStore, folder: Path, progress: Progress) -> Export
     counts = {"that all taggers called no face": no_face, "without votes": no_votes}
     notes = (f"Left out: {n:,} faces {why}." for why, rows in counts.items() if (n := int((inside & rows).sum())))
     return Exported(folder, len(rows), tuple(notes))
-
-
-def _votes(store: FaceStore) -> NDArray[np.uint8]:
-    votes = needed_votes(store, "the layout ferplus")
-    assert FERPLUS_COLUMNS[-1] == "NF", "no face is the last column"
-    return np.asarray(votes)
 
 
 def _write_labels(path: Path, rows: NDArray[np.int64], votes_NV: NDArray[np.uint8]) -> None:
@@ -206,12 +180,6 @@ def _check_classes(store: FaceStore, layout: str) -> None:
             f"{store.source}: its labels have {len(store.classes)} classes (with {further}); the layout {layout} holds "
             "FER2013's seven. Export the store under FER2013's own labels, or in the layout ferplus."
         )
-
-
-def _new_file(path: Path) -> Path:
-    if path.exists():
-        raise DataError(f"{path} is there already, and nothing is overwritten. Remove it, or name another folder.")
-    return path
 
 
 @contextmanager

@@ -24,14 +24,13 @@ from fer_core.copies import occurrences
 from fer_core.data.csv_source import refuse_lfs_pointer
 from fer_core.data.known import Known, load_known
 from fer_core.data.store import FaceStore
-from fer_core.errors import DataError
+from fer_core.errors import DataError, first_few
 from fer_core.files import write_atomic
 from fer_core.labels import FER2013_ROWS, FERPLUS_COLUMNS, SPLITS, USAGE_TO_SPLIT
 
 FILE_NAME = "fer2013new.csv"
 _HEADER = ("Usage", "Image name", *FERPLUS_COLUMNS)
 _MOST_VOTES = 100
-_SHOWN = 3
 _SAME_ROW = 0.9
 """A copy of FER2013 in its own row order has nearly all pixels in their known rows; a shuffled one has almost none."""
 _DESCENTS = 0.01
@@ -114,8 +113,7 @@ def _read_carefully(path: Path) -> Votes:
             votes.append([int(value) for value in row])
             names.append(name)
     if problems:
-        more = f"; {len(problems)} bad rows in all" if len(problems) > _SHOWN else ""
-        raise DataError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}. Repair these rows or fetch the file again.")
+        raise DataError(f"{path}: {first_few(problems, 'rows')}. Repair these rows or fetch the file again.")
     if not votes:
         raise DataError(f"{path}: no rows. Expected the header {','.join(_HEADER)}, then one row a face.")
     _check_order(path, names)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fer_core.data.csv_source import LFS_POINTER
-from fer_core.errors import DataError
+from fer_core.errors import DataError, first_few
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
@@ -38,7 +38,6 @@ _NAMES = "PNG, JPEG, WebP, BMP or TIFF"
 _ORIENTATION = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 """Where a decoded image may carry its orientation; looking it up costs more than decoding a face does."""
 
-_SHOWN = 3
 _CHUNK = 64  # a thread's piece of work: one image alone costs less than handing it over
 _THREADS = 4  # Pillow lets go of the interpreter while it decodes; more threads than these only queue for it
 
@@ -176,8 +175,7 @@ class _Reader:
                 if (row + 1) % 512 == 0 or row + 1 == len(self.names):
                     self.progress(row + 1, len(self.names))
         if problems:
-            more = f"; {len(problems)} bad images in all" if len(problems) > _SHOWN else ""
-            raise DataError(f"{'; '.join(problems[:_SHOWN])}{more}. Repair or remove them.")
+            raise DataError(f"{first_few(problems, 'images')}. Repair or remove them.")
         return self.images_NHW, self._notes()
 
     def _decode(self, names: list[str]) -> list[_Decoded]:
