@@ -1,47 +1,59 @@
 """Augmentation of whole batches on the model's device, with its own randomness for each image.
 
 The Augment page and the training loop call the same `augment`. Shapes: B images, C channels, H x W pixels; values are
-floats in 0..1. The geometric operations are multiplied into one matrix per image, so that each image is resampled once.
+floats in 0..1. The geometric steps (`affine`) are one resampling; here are the others, and the order of all.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from fer_core.affine import GEOMETRIC, product, resample, resize, shrink, signed, uniform
+from fer_core.augmentations import Augmentation, Step
 from fer_core.registry import registrar
 
-Geometric = Callable[[Tensor, float, Generator], Tensor]
-"""(images, strength, generator) -> (B, 3, 3) matrices from output to input coordinates, in -1..1."""
 Photometric = Callable[[Tensor, float, Generator], Tensor]
 """(images, strength, generator) -> images."""
 
-GEOMETRIC: dict[str, Geometric] = {}
 PHOTOMETRIC: dict[str, Photometric] = {}
-_geometric = registrar(GEOMETRIC)
 _photometric = registrar(PHOTOMETRIC)
 
+__all__ = ["GEOMETRIC", "PHOTOMETRIC", "augment", "augment_bytes", "to_floats"]
 
-def augment(images_BCHW: Tensor, strengths: Mapping[str, float], generator: Generator) -> Tensor:
-    """Change each image at random, by operations named in `catalog.AUGMENT_OPERATIONS`.
+
+def augment(images_B1HW: Tensor, augmentation: Augmentation, generator: Generator, size: int | None = None) -> Tensor:
+    """Change each image at random and bring it to the size that the net takes.
+
+    First the geometric steps in the recipe's order, then the others in theirs, at the final size.
 
     Args:
-        images_BCHW: floats in 0..1.
-        strengths: operation -> strength; 0 leaves it out. What a strength means stands in the catalog.
+        images_B1HW: floats in 0..1.
+        augmentation: what the strengths mean stands in `catalog.AUGMENT_OPERATIONS`.
         generator: on the images' device; equal states give equal images.
-    Returns: floats in 0..1, same shape; the input itself where every strength is 0.
+        size: side in pixels of what is returned; None: the sides stay.
+    Returns: floats in 0..1, (B, 1, size, size); the input itself where there is nothing to do.
     """
-    matrices = [GEOMETRIC[name](images_BCHW, s, generator) for name, s in strengths.items() if s and name in GEOMETRIC]
-    if matrices:
-        images_BCHW = _resample(images_BCHW, matrices)
-    for name, strength in strengths.items():
-        if strength and name in PHOTOMETRIC:
-            images_BCHW = PHOTOMETRIC[name](images_BCHW, strength, generator)
-    return images_BCHW
+    steps = augmentation.active()
+    height, width = images_B1HW.shape[2:] if size is None else (size, size)
+    if not steps:
+        return resize(images_B1HW, height, width)
+    share_B = _coin(images_B1HW, augmentation.share, generator)
+    geometric = [step for step in steps if step.operation in GEOMETRIC]
+    if geometric:
+        matrices = product([_matrices(images_B1HW, step, share_B, generator) for step in geometric])
+        images_B1HW = shrink(images_B1HW, height, width, _window(geometric, augmentation.share))
+        images_B1HW = resample(images_B1HW, matrices, height, width)
+    else:
+        images_B1HW = resize(images_B1HW, height, width)
+    for step in steps:
+        if step.operation in PHOTOMETRIC:
+            changed = PHOTOMETRIC[step.operation](images_B1HW, step.strength, generator)
+            chosen_B = share_B & _coin(images_B1HW, step.probability, generator)
+            images_B1HW = torch.where(_each(chosen_B), changed, images_B1HW)
+    return images_B1HW
 
 
 def to_floats(images_NHW: Tensor) -> Tensor:
@@ -50,91 +62,136 @@ def to_floats(images_NHW: Tensor) -> Tensor:
 
 
 def augment_bytes(
-    images_NHW: NDArray[np.uint8], strengths: Mapping[str, float], generator: Generator
+    images_NHW: NDArray[np.uint8], augmentation: Augmentation, generator: Generator, size: int | None = None
 ) -> NDArray[np.uint8]:
-    """`augment` for faces as the store holds them, uint8 (N, H, W), to look at."""
-    changed = augment(to_floats(torch.from_numpy(images_NHW)), strengths, generator).squeeze(1)
+    """`augment` for faces as the store holds them, uint8 (N, H, W), to look at: uint8 (N, size, size)."""
+    changed = augment(to_floats(torch.from_numpy(images_NHW)), augmentation, generator, size).squeeze(1)
     return (changed * 255).round().to(torch.uint8).numpy()
 
 
-@_geometric("flip")
-def flip(images_BCHW: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Mirror left and right with this probability."""
-    mirrored = _uniform(images_BCHW, generator) < probability
-    return _matrices(images_BCHW, m00=torch.where(mirrored, -1.0, 1.0))
+def _matrices(images_B1HW: Tensor, step: Step, share_B: Tensor, generator: Generator) -> Tensor:
+    """The step's matrices, and the identity for the images that it leaves out."""
+    matrices = GEOMETRIC[step.operation](images_B1HW, step.strength, generator)
+    chosen_B = share_B & _coin(images_B1HW, step.probability, generator)
+    return torch.where(chosen_B.view(-1, 1, 1), matrices, torch.eye(3, device=matrices.device))
 
 
-@_geometric("rotate")
-def rotate(images_BCHW: Tensor, degrees: float, generator: Generator) -> Tensor:
-    """Turn about the centre by an angle drawn evenly from -degrees..degrees."""
-    angle = _signed(images_BCHW, generator) * math.radians(degrees)
-    # Coordinates run from -1 to 1 on both sides, whatever their length.
-    aspect = images_BCHW.shape[2] / images_BCHW.shape[3]
-    sine, cosine = angle.sin(), angle.cos()
-    return _matrices(images_BCHW, m00=cosine, m01=-sine * aspect, m10=sine / aspect, m11=cosine)
+def _coin(images_B1HW: Tensor, probability: float, generator: Generator) -> Tensor:
+    """(B,) booleans; a number is drawn only where there is a choice."""
+    if probability == 1:
+        return images_B1HW.new_ones(len(images_B1HW), dtype=torch.bool)
+    return uniform(images_B1HW, generator) < probability
 
 
-@_geometric("shift")
-def shift(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
-    """Move by up to this share of the width and, apart from that, of the height."""
-    # Coordinates run from -1 to 1, so that a share of the side is twice that number.
-    moves = [2 * share * _signed(images_BCHW, generator) for _ in range(2)]
-    return _matrices(images_BCHW, m02=moves[0], m12=moves[1])
+def _window(geometric: Sequence[Step], share: float) -> float:
+    """What a side of every image is certain to be cut down to, as a share: so much more has to be kept for it."""
+    certain = [1 - s.strength for s in geometric if s.operation == "crop" and s.probability == share == 1]
+    return float(np.prod(certain))
 
 
-@_geometric("scale")
-def scale(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
-    """Enlarge or shrink by a factor drawn evenly from 1 - share..1 + share."""
-    factor = 1 + share * _signed(images_BCHW, generator)
-    return _matrices(images_BCHW, m00=1 / factor, m11=1 / factor)
+# --- what each step draws -------------------------------------------------------------------------------------------
 
 
 @_photometric("brightness")
 def brightness(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
-    """Multiply all pixels of an image by a factor drawn evenly from 1 - share..1 + share."""
-    factor = 1 + share * _signed(images_BCHW, generator)
-    return (images_BCHW * factor.view(-1, 1, 1, 1)).clamp(0, 1)
+    """By a factor drawn evenly from 1 - share..1 + share."""
+    return adjust_brightness(images_BCHW, 1 + share * signed(images_BCHW, generator))
+
+
+@_photometric("contrast")
+def contrast(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """By a factor drawn evenly from 1 - share..1 + share."""
+    return adjust_contrast(images_BCHW, 1 + share * signed(images_BCHW, generator))
+
+
+@_photometric("sharpness")
+def sharpness(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """By a factor drawn evenly from 1 - share..1 + share."""
+    return adjust_sharpness(images_BCHW, 1 + share * signed(images_BCHW, generator))
+
+
+@_photometric("autocontrast")
+def autocontrast(images_BCHW: Tensor, strength: float, generator: Generator) -> Tensor:
+    """No strength; nothing is drawn."""
+    return stretch_contrast(images_BCHW)
+
+
+@_photometric("coarse")
+def coarse(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """Sides smaller by this very share; nothing is drawn."""
+    return coarsen(images_BCHW, share)
 
 
 @_photometric("erase")
-def erase(images_BCHW: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Cover a rectangle of 15 to 45% of each side with the image's mean grey, with this probability.
+def erase(images_BCHW: Tensor, share: float, generator: Generator) -> Tensor:
+    """A rectangle anywhere in the picture, each side drawn evenly from share / 3..share of the picture's.
 
     Source: random erasing, Zhong et al., AAAI 2020, arXiv 1708.04896.
     """
-    rows, columns = (_inside_span(images_BCHW, images_BCHW.shape[axis], generator) for axis in (2, 3))
-    chosen = (_uniform(images_BCHW, generator) < probability).view(-1, 1, 1, 1)
-    covered = chosen & rows.view(len(rows), 1, -1, 1) & columns.view(len(columns), 1, 1, -1)
-    return torch.where(covered, images_BCHW.mean(dim=(2, 3), keepdim=True), images_BCHW)
+    spans = []
+    for _ in range(2):
+        length = share / 3 + share * 2 / 3 * uniform(images_BCHW, generator)
+        spans += [uniform(images_BCHW, generator) * (1 - length), length]
+    return cover(images_BCHW, *spans)
 
 
-def _inside_span(images_BCHW: Tensor, length: int, generator: Generator) -> Tensor:
-    """(B, length) booleans: the pixels of one side that a random span covers."""
-    size = 0.15 + 0.3 * _uniform(images_BCHW, generator)
-    start = _uniform(images_BCHW, generator) * (1 - size)
-    place = (torch.arange(length, device=images_BCHW.device) + 0.5) / length
-    return (place >= start[:, None]) & (place < (start + size)[:, None])
+# --- the same with parameters that are given ------------------------------------------------------------------------
 
 
-def _resample(images_BCHW: Tensor, matrices: list[Tensor]) -> Tensor:
-    total = matrices[0]
-    for matrix in matrices[1:]:
-        total = total @ matrix
-    grid = F.affine_grid(total[:, :2], list(images_BCHW.shape), align_corners=False)
-    return F.grid_sample(images_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
+def adjust_brightness(images_BCHW: Tensor, factor_B: Tensor) -> Tensor:
+    """All grey levels times this."""
+    return (images_BCHW * _each(factor_B)).clamp_(0, 1)
 
 
-def _matrices(images_BCHW: Tensor, **entries: Tensor) -> Tensor:
-    """Identity matrices (B, 3, 3) with some entries replaced: m02 is row 0, column 2."""
-    matrices = torch.eye(3, device=images_BCHW.device).repeat(len(images_BCHW), 1, 1)
-    for name, values in entries.items():
-        matrices[:, int(name[1]), int(name[2])] = values
-    return matrices
+def adjust_contrast(images_BCHW: Tensor, factor_B: Tensor) -> Tensor:
+    """Differences from the image's mean grey times this."""
+    return _blend(images_BCHW, images_BCHW.mean(dim=(1, 2, 3), keepdim=True), factor_B)
 
 
-def _uniform(images_BCHW: Tensor, generator: Generator) -> Tensor:
-    return torch.rand(len(images_BCHW), generator=generator, device=images_BCHW.device)
+def adjust_sharpness(images_BCHW: Tensor, factor_B: Tensor) -> Tensor:
+    """Differences from a smoothed image times this: 0 is smoothed, 1 as it was, 2 sharpened.
+
+    Smoothing is PIL's: a pixel weighs 5 of 13, its eight neighbours 1 each; the border stays.
+    """
+    if min(images_BCHW.shape[2:]) < 3:
+        return images_BCHW
+    rows = images_BCHW[:, :, :-2] + images_BCHW[:, :, 1:-1] + images_BCHW[:, :, 2:]
+    blocks = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]  # sums of 3 x 3; `avg_pool2d` takes ten times as long
+    smooth = images_BCHW.clone()
+    smooth[:, :, 1:-1, 1:-1] = (blocks + 4 * images_BCHW[:, :, 1:-1, 1:-1]) / 13
+    return _blend(images_BCHW, smooth, factor_B)
 
 
-def _signed(images_BCHW: Tensor, generator: Generator) -> Tensor:
-    return _uniform(images_BCHW, generator) * 2 - 1
+def stretch_contrast(images_BCHW: Tensor) -> Tensor:
+    """The darkest pixel of each image becomes 0, the brightest 1; an image of one grey stays as it is."""
+    dark, bright = images_BCHW.amin((2, 3), keepdim=True), images_BCHW.amax((2, 3), keepdim=True)
+    flat = dark == bright
+    return ((images_BCHW - torch.where(flat, 0, dark)) / torch.where(flat, 1, bright - dark)).clamp_(0, 1)
+
+
+def coarsen(images_BCHW: Tensor, share: float) -> Tensor:
+    """Sides made smaller by this share, and as large again."""
+    height, width = images_BCHW.shape[2:]
+    small = resize(images_BCHW, max(1, round(height * (1 - share))), max(1, round(width * (1 - share))))
+    return resize(small, height, width)
+
+
+def cover(images_BCHW: Tensor, top_B: Tensor, height_B: Tensor, left_B: Tensor, width_B: Tensor) -> Tensor:
+    """A rectangle becomes the image's mean grey: the pixels whose middle lies in it. All in shares of the sides."""
+    rows = _span(images_BCHW.shape[2], top_B, height_B)[:, None, :, None]
+    columns = _span(images_BCHW.shape[3], left_B, width_B)[:, None, None, :]
+    return torch.where(rows & columns, images_BCHW.mean(dim=(2, 3), keepdim=True), images_BCHW)
+
+
+def _span(length: int, start_B: Tensor, share_B: Tensor) -> Tensor:
+    """(B, length) booleans: the pixels of one side that a span covers."""
+    place = (torch.arange(length, device=start_B.device) + 0.5) / length
+    return (place >= start_B[:, None]) & (place < (start_B + share_B)[:, None])
+
+
+def _blend(images_BCHW: Tensor, plain: Tensor, factor_B: Tensor) -> Tensor:
+    return torch.lerp(plain, images_BCHW, _each(factor_B)).clamp_(0, 1)
+
+
+def _each(values_B: Tensor) -> Tensor:
+    return values_B.view(-1, 1, 1, 1)

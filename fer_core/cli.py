@@ -3,56 +3,27 @@
 import difflib
 import os
 import re
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict, SettingsError
 
 from fer_core import console, launcher
-from fer_core.catalog import check_name
+from fer_core.catalog import VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
 from fer_core.cli_parts import Command, Json, print_result
+from fer_core.cli_train import Train
 from fer_core.compare import compare
-from fer_core.config import RunConfig, flag, one_line
-from fer_core.data import open_store, resolve_config
-from fer_core.errors import ConfigError, FerError
+from fer_core.config import flag, one_line
+from fer_core.errors import FerError
 from fer_core.labels import SPLITS
-from fer_core.predictions import report_on
-from fer_core.runs import Run, create_run, damaged_runs, find_run, free_name, list_runs
+from fer_core.predictions import SplitPredictions, report_on
+from fer_core.runs import Run, damaged_runs, find_run, list_runs
 
 Split = Field("private", description="The split to judge: public or private.")
-
-
-class Train(RunConfig):
-    """Train a model; prints the run's folder as its last line."""
-
-    name: str | None = Field(None, description="Name of the run: letters, digits, _ and -. Left out: a free one.")
-    resume: list[str] = Field([], description="Go on with this run, by its own configuration; may be given repeatedly.")
-    queue: bool = Field(False, description="Wait until no other queued training runs in the runs folder.")
-
-    def cli_cmd(self) -> None:
-        if self.resume:
-            self._resume()
-            return
-        fields = {name: getattr(self, name) for name in RunConfig.model_fields}
-        config = resolve_config(RunConfig.parse(fields))
-        _check(config)
-        run = create_run(config, free_name(config) if self.name is None else self.name)
-        _train([run], self.queue)
-
-    def _resume(self) -> None:
-        others = sorted(self.model_fields_set - {"resume", "queue"})
-        if others:
-            raise ConfigError(f"{flag(others[0])} does not go with --resume: a run keeps the configuration it has.")
-        runs = [find_run(reference) for reference in self.resume]
-        if not self.queue:  # a queued worker's runs were made ready by whoever started it
-            for run in runs:
-                launcher.make_ready(run)
-        _train(runs, self.queue)
+View = Field("none", description=f"The test-time view: {', '.join(VIEWS)}.")
 
 
 class Evaluate(Command):
@@ -60,13 +31,16 @@ class Evaluate(Command):
 
     run: CliPositionalArg[str] = Field(description="Name or folder of a run.")
     split: str = Split
+    view: str = View
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
         run = find_run(self.run)
-        predictions = run.predictions(_judged_split(self.split))
-        report = report_on(predictions)
-        values = {"run": run.name, "split": self.split, **report.to_json()}
+        report = report_on(_answers(run, self.split, self.view))
+        others = [view for view in run.views(self.split) if view != self.view]
+        views = {view: report_on(run.predictions(self.split, view)).accuracy for view in others}
+        place = {"run": run.name, "split": self.split, "view": self.view, "other_views": views}
+        values = {**place, **report.to_json()}
         print_result(values, self.as_json, lambda: console.report(values))
 
 
@@ -76,13 +50,13 @@ class Compare(Command):
     a: CliPositionalArg[str] = Field(description="Name or folder of the first run.")
     b: CliPositionalArg[str] = Field(description="Name or folder of the second run.")
     split: str = Split
+    view: str = View
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
         a, b = find_run(self.a), find_run(self.b)
-        split = _judged_split(self.split)
-        comparison = compare(a.predictions(split), b.predictions(split))
-        values = {"a": a.name, "b": b.name, "split": split, **comparison.to_json()}
+        comparison = compare(_answers(a, self.split, self.view), _answers(b, self.split, self.view))
+        values = {"a": a.name, "b": b.name, "split": self.split, "view": self.view, **comparison.to_json()}
         print_result(values, self.as_json, lambda: console.comparison(values, comparison))
 
 
@@ -143,63 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(runs: list[Run], queue: bool) -> None:
-    """Train runs in turn; one that fails does not keep the next from its turn, and its error is raised at the end."""
-    if queue:
-        for run in runs:
-            run.claim()
-    errors: list[Exception] = []
-    with _stop_on_interrupt(runs), launcher.turn(runs) if queue else nullcontext():
-        for run in runs:
-            try:
-                _train_one(run)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next run has its turn; it is raised below
-                errors.append(error)
-    if errors:
-        raise errors[0]
-
-
-def _check(config: RunConfig) -> None:
-    """Refuse what cannot be trained before there is a run: damaged data, an empty split, a device that is not there."""
-    with console.progress("reading") as progress:
-        store = open_store(config.data, progress, ferplus=config.ferplus)
-    from fer_core.experiment import check_trainable  # torch comes with it, and takes two seconds
-
-    check_trainable(config, store)
-
-
-def _train_one(run: Run) -> None:
-    if run.stop_file.exists():  # somebody asked for that while the run was waiting
-        run.update_status(state="stopped", message="stopped before it began")
-        run.stop_file.unlink()
-    else:
-        from fer_core.experiment import train_run
-
-        with console.TrainingLog(run.config().epochs or 0) as log:
-            train_run(run, on_epoch=log.epoch, on_step=log.step)
-    print(run.path, flush=True)
-
-
-@contextmanager
-def _stop_on_interrupt(runs: list[Run]) -> Iterator[None]:
-    """Ctrl-C stops as the app's button does, with a checkpoint; a second one ends the process as ever."""
-
-    def ask_to_stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("stopping after this batch; press Ctrl-C again to end at once", file=sys.stderr)
-        for run in runs:
-            run.stop_file.touch()
-
-    previous = signal.signal(signal.SIGINT, ask_to_stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _judged_split(split: str) -> str:
-    allowed = [name for name in SPLITS if name != "train"]
-    return check_name("split to judge", split, allowed)
+def _answers(run: Run, split: str, view: str) -> SplitPredictions:
+    check_name("split to judge", split, [name for name in SPLITS if name != "train"])
+    return run.predictions(split, check_name("view", view, VIEWS))
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -211,6 +131,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "state": status.state,
         "epoch": status.epoch,
         "epochs": config.epochs,
+        "recipe": config.recipe,
         "model": config.model,
         "balance": config.balance,
         "labels": config.labels,

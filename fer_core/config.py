@@ -4,25 +4,27 @@ Bounds and help text live in the fields; command-line flags and the Train page's
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fer_core import catalog
+from fer_core import augmentations, catalog
+from fer_core.augmentations import Augmentation
 from fer_core.errors import ConfigError
+from fer_core.recipes import find_recipe, from_scratch, sweep
 
-FORMAT = 1
-"""Format number of `config.json`."""
+FORMAT = 2
+"""Format number of `config.json`. 1 had a field for each augmentation step; it is still read."""
 
 NAMED: dict[str, tuple[str, Any]] = {
     "labels": ("label mode", catalog.LABELS),
     "model": ("model", catalog.MODELS),
-    "augment": ("augmentation recipe", catalog.AUGMENT_RECIPES),
     "balance": ("balancing strategy", catalog.BALANCING),
     "balance_weighting": ("weighting", catalog.WEIGHTINGS),
     "optimizer": ("optimizer", catalog.OPTIMIZERS),
     "schedule": ("schedule", catalog.SCHEDULES),
+    "normalisation": ("normalisation", catalog.NORMALISATIONS),
     "select_by": ("selection metric", catalog.SELECTION_METRICS),
     "device": ("device", catalog.DEVICES),
     "precision": ("precision", catalog.PRECISIONS),
@@ -30,17 +32,17 @@ NAMED: dict[str, tuple[str, Any]] = {
 """Field -> what it names, and the names that are allowed (with an `Entry` each, where there is something to say)."""
 
 
-def _strength(operation: str) -> Any:
-    spec = catalog.AUGMENT_OPERATIONS[operation]
-    text = f"{spec.text} Left out: the recipe's own strength."
-    return Field(default=None, ge=0, le=spec.high, description=text, title=spec.title)
-
-
 class RunConfig(BaseModel):
-    """One training, described whole. `None` means: the default that belongs to the source, optimizer or recipe."""
+    """One training, described whole. `None` means: the default that belongs to the source, the optimizer or the net.
+
+    With a `recipe`, every field that is not given has the recipe's value.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    recipe: str | None = Field(
+        None, description="A published system, whose settings the others start from; RECIPE/VARIANT names a variant."
+    )
     data: str | None = Field(None, description="A path, or 'sample'. Left out: $FER_DATA, else data/, else the sample.")
     ferplus: str | None = Field(
         None, description="FER+'s fer2013new.csv. Left out: the one beside the data, where there is one."
@@ -56,14 +58,41 @@ class RunConfig(BaseModel):
         le=1,
         description="Training faces on whose top emotion a smaller share of taggers agrees are left out.",
     )
+    plugin: str | None = Field(None, description="A Python file that registers models of your own; it is run.")
     model: str = Field("small", description=f"The net: {', '.join(catalog.MODELS)}.")
-    augment: str = Field("standard", description=f"Augmentation recipe: {', '.join(catalog.AUGMENT_RECIPES)}.")
-    augment_flip: float | None = _strength("flip")
-    augment_rotate: float | None = _strength("rotate")
-    augment_shift: float | None = _strength("shift")
-    augment_scale: float | None = _strength("scale")
-    augment_brightness: float | None = _strength("brightness")
-    augment_erase: float | None = _strength("erase")
+    image_size: int | None = Field(
+        None, ge=16, le=512, description="Side that faces are resized to, in pixels. Left out: the one that they have."
+    )
+    channels: Literal[1, 3] = Field(1, description="1: grey, 3: grey repeated, as nets for colour pictures want it.")
+    weights: str = Field("none", description="What the net starts from: none, imagenet, a run, or a state_dict's file.")
+    normalisation: str = Field("data", description=f"Of grey levels: {', '.join(catalog.NORMALISATIONS)}.")
+    freeze_until: str = Field("none", description="Layers before this one are not trained; none: all are.")
+    head_hidden: int | None = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="Width of a hidden layer before the last; 0: none. Left out: its own head.",
+    )
+    head_batch_norm: bool = Field(False, description="Batch norm on the head's hidden layer.")
+    head_dropout: float = Field(0.0, ge=0, le=0.9, description="Dropout on the head's hidden layer.")
+    augment: str = Field(
+        "standard", description=f"Augmentation: {', '.join(augmentations.BUILT_IN)}, or one that you saved."
+    )
+    augment_steps: tuple[str, ...] | None = Field(
+        None,
+        description="Its steps, comma-separated, as in flip@0.5,rotate:10,erase:0.45@0.3 (name:strength@probability); "
+        f"there are {', '.join(catalog.AUGMENT_OPERATIONS)}. Left out: the recipe's own.",
+    )
+    augment_share: float | None = Field(
+        None, ge=0, le=1, description="Share of the faces that are augmented at all. Left out: the recipe's own."
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=5,
+        title="Mixup (alpha)",
+        description="Mixes faces and labels in pairs, by Beta(alpha, alpha).",
+    )
     balance: str = Field("none", description=f"What is done about rare emotions: {', '.join(catalog.BALANCING)}.")
     balance_alpha: float = Field(
         0.5, ge=0, le=1, title="Strength (alpha)", description="0 leaves the classes as they are, 1 evens them out."
@@ -78,9 +107,22 @@ class RunConfig(BaseModel):
     batch_size: int = Field(128, ge=8, le=4096, description="Faces a step.")
     optimizer: str = Field("sgd", description=f"{', '.join(catalog.OPTIMIZERS)}.")
     lr: float | None = Field(
-        None, gt=0, le=10, title="Learning rate", description="Highest rate. Left out: 0.1 for sgd, 0.002 for adamw."
+        None,
+        gt=0,
+        le=10,
+        title="Learning rate",
+        description="Highest rate. Left out: 0.1 for sgd, 0.001 for adam, 0.002 for adamw.",
+    )
+    backbone_lr: float = Field(
+        1.0, ge=0, le=1, title="Backbone's rate", description="Rate of all but the head, as a share of the head's."
     )
     schedule: str = Field("onecycle", description=f"How the rate moves: {', '.join(catalog.SCHEDULES)}.")
+    warmup_epochs: float = Field(
+        0.0, ge=0, le=100, title="Warm-up", description="Epochs in which the rate rises from 0 (onecycle has its own)."
+    )
+    head_first_epochs: int = Field(
+        0, ge=0, le=1000, title="Head first", description="Epochs in which only the head learns, before all does."
+    )
     weight_decay: float = Field(5e-4, ge=0, le=1, description="Pull of the weights towards zero.")
     label_smoothing: float = Field(0.1, ge=0, le=0.5, description="Share of the target spread over all emotions.")
     clip_norm: float = Field(0.0, ge=0, le=100, description="Largest norm of the gradient; 0 does not clip.")
@@ -91,21 +133,61 @@ class RunConfig(BaseModel):
     patience: int = Field(
         0, ge=0, le=1000, title="Early stopping", description="Epochs without a better one until it stops; 0: never."
     )
+    time_limit_min: float = Field(
+        0.0, ge=0, le=100_000, title="Time limit (min)",
+        description="No epoch is begun that would end later than so many minutes; 0: no limit.",
+    )  # fmt: skip
+    views: tuple[str, ...] = Field(
+        tuple(catalog.VIEWS), description=f"Test-time views to judge by, each apart: {', '.join(catalog.VIEWS)}."
+    )
+    tensorboard: bool = Field(True, description="Write curves and pictures for TensorBoard into the run's folder.")
     seed: int = Field(0, ge=0, lt=2**31, description="Start of every random number in the run.")
     device: str = Field("auto", description="auto takes cuda where it is there, else cpu.")
     precision: str = Field("auto", description="auto takes bf16 where the processor computes in it, else fp32.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_top_of_its_recipe(cls, values: Any) -> Any:
+        name = values.get("recipe") if isinstance(values, dict) else None
+        return values if name is None else {**find_recipe(str(name)).settings, **values}
+
     @field_validator(*NAMED)
     @classmethod
     def _known(cls, name: str, info: Any) -> str:
+        if info.field_name == "model" and info.data.get("plugin"):
+            return name  # known once the plugin has been run, which reading a configuration must not do
         kind, known = NAMED[info.field_name]
         return catalog.check_name(kind, name, known)
 
     @field_validator("leave_out")
     @classmethod
     def _known_flags(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        found = {catalog.check_name("flag", name, catalog.FLAGS) for name in names}
-        return tuple(name for name in catalog.FLAGS if name in found)
+        return _in_order("flag", names, catalog.FLAGS)
+
+    @field_validator("views")
+    @classmethod
+    def _known_views(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _in_order("view", ("none", *names), catalog.VIEWS)
+
+    @field_validator("augment_steps")
+    @classmethod
+    def _steps(cls, steps: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        # An empty text is what a command line can say for no steps at all.
+        return None if steps is None else Augmentation.parse(step for step in steps if step).texts()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.augment_steps is None:
+            augmentations.find(self.augment)
+        if self.model in catalog.MODELS and self.image_size is not None:
+            catalog.check_size(self.model, self.image_size)
+        if self.head_hidden is None and (self.head_batch_norm or self.head_dropout):
+            raise ConfigError(
+                "batch norm and dropout belong to a hidden layer of the head: give --head-hidden a width."
+            )
+        if self.epochs is not None and self.head_first_epochs >= self.epochs:
+            raise ConfigError(f"--head-first-epochs is {self.head_first_epochs}; it should be less than --epochs.")
+        return self
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -123,8 +205,10 @@ class RunConfig(BaseModel):
         except json.JSONDecodeError as error:
             raise ConfigError(f"the configuration is not JSON ({error}).") from None
         found = values.pop("format", None) if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise ConfigError(f"the configuration has format {found!r}; this version reads {FORMAT}.")
+        if found == 1:
+            values = _from_format_1(values)
+        elif found != FORMAT:
+            raise ConfigError(f"the configuration has format {found!r}; this version reads 1 and {FORMAT}.")
         return cls.parse(values)
 
     def to_json(self) -> str:
@@ -136,31 +220,88 @@ class RunConfig(BaseModel):
 
     def resolved(self, default_epochs: int) -> Self:
         """Fill in every `None` that has a number behind it, so that the run's record names what was used."""
-        values: dict[str, Any] = {f"augment_{name}": s for name, s in self.augment_strengths().items()}
-        values["lr"] = catalog.DEFAULT_LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
-        values["epochs"] = default_epochs if self.epochs is None else self.epochs
-        return self.changed(**values)
+        augmentation = self.augmentation()
+        return self.changed(
+            augment_steps=augmentation.texts(),
+            augment_share=augmentation.share,
+            lr=catalog.DEFAULT_LEARNING_RATES[self.optimizer] if self.lr is None else self.lr,
+            epochs=default_epochs if self.epochs is None else self.epochs,
+        )
 
-    def augment_strengths(self) -> dict[str, float]:
-        """Operation -> strength: the recipe's own, unless an `augment_...` field says otherwise."""
-        own = catalog.AUGMENT_STRENGTHS[self.augment]
-        fields = {name: getattr(self, f"augment_{name}") for name in own}
-        return {name: own[name] if value is None else value for name, value in fields.items()}
+    def augmentation(self) -> Augmentation:
+        """The recipe that `augment` names, unless `augment_steps` and `augment_share` say otherwise."""
+        named = Augmentation() if self.augment_steps is not None else augmentations.find(self.augment).augmentation
+        steps = named.texts() if self.augment_steps is None else self.augment_steps
+        if self.augment_share is not None:
+            return Augmentation.parse(steps, self.augment_share)
+        own = augmentations.BUILT_IN.get(self.augment)
+        return Augmentation.parse(steps, own.augmentation.share if own else named.share)
 
     @property
     def uses_votes(self) -> bool:
         """Whether FER+'s votes can change what this run trains on or is judged by."""
         return self.labels != "fer" or self.min_vote_share > 0 or not catalog.VOTED_FLAGS.isdisjoint(self.leave_out)
 
+    def baseline(self) -> Self:
+        """What this configuration starts from: its recipe, or the defaults."""
+        return type(self)(recipe=self.recipe)
+
     def differences(self) -> dict[str, Any]:
-        """The fields that differ from the defaults: what a command line has to name."""
-        default = type(self)().model_dump()
-        return {name: value for name, value in self.model_dump().items() if value != default[name]}
+        """The fields that differ from the recipe's, or without one from the defaults: what a command has to name."""
+        start = self.baseline().model_dump()
+        return {name: value for name, value in self.model_dump().items() if value != start[name]}
+
+    def variants(self) -> list[Self]:
+        """The variants of the recipe that are meant to be compared, with what differs here from the recipe.
+
+        Raises: ConfigError: there is no recipe, or it has none.
+        """
+        return [self.parse({"recipe": name, **self.differences()}) for name in sweep(self.recipe or "none")]
 
     def command(self) -> list[str]:
-        """The arguments that train this configuration: `python -m fer_core train --balance sampler ...`."""
-        flags = [_words(name, value) for name, value in self.differences().items()]
+        """The arguments that train this configuration: `python -m fer_core train --recipe cnn6 --epochs 5 ...`."""
+        named = {"recipe": self.recipe} if self.recipe else {}
+        flags = [_words(name, value) for name, value in {**named, **self.differences()}.items()]
         return ["python", "-m", "fer_core", "train", *(word for words in flags for word in words)]
+
+    def warnings(self) -> list[str]:
+        """What is allowed and probably not meant, a line each."""
+        found = []
+        if self.freeze_until != "none" and self.weights == "none":
+            other = from_scratch(self.recipe)
+            hint = f" {other} trains all of it." if other else " --freeze-until none trains all of it."
+            found.append(
+                f"the layers before {self.freeze_until} keep their random weights, which are worth nothing.{hint}"
+            )
+        if self.head_first_epochs and self.weights == "none":
+            found.append("for its first epochs only the head learns, on random features: --head-first-epochs 0.")
+        if self.warmup_epochs and self.schedule == "onecycle":
+            found.append("--warmup-epochs is not used: one cycle has a warm-up of its own.")
+        return found
+
+
+def _in_order(kind: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """`names`, each once, in the order of `known`. Raises: ConfigError: one is not known."""
+    found = {catalog.check_name(kind, name, known) for name in names}
+    return tuple(name for name in known if name in found)
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The augmentation of a run of version 0.1 or 0.2 as steps; what came later keeps its default."""
+    operations = ("flip", "rotate", "shift", "scale", "brightness", "erase")
+    given = {name: values.pop(f"augment_{name}", None) for name in operations}
+    if all(strength is None for strength in given.values()):
+        return values
+    own = {step.operation: step for step in augmentations.BUILT_IN["standard"].augmentation.steps}
+    forms = {"flip": "flip@{}", "erase": "erase:0.45@{}"}
+    absent = values.get("augment") == "none"
+    steps = []
+    for name in operations:
+        if given[name] is not None:
+            steps += [forms.get(name, name + ":{}").format(given[name])] if given[name] else []
+        elif not absent:
+            steps.append(str(own[name]))
+    return {**values, "augment_steps": steps}
 
 
 def flag(field: str) -> str:
@@ -195,6 +336,8 @@ def one_line(error: ValidationError) -> str:
 
 
 def _sentence(item: Any) -> str:
+    if item["type"] == "value_error" and not item["loc"]:
+        return str(item["ctx"]["error"])
     name = str(item["loc"][-1]) if item["loc"] else "configuration"
     if item["type"] == "value_error":
         return f"{flag(name)}: {item['ctx']['error']}"

@@ -3,12 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
 from fer_core.compare import Comparison
+from fer_core.config import RunConfig
 from fer_core.runs import EpochRecord
+
+if TYPE_CHECKING:
+    from fer_core.models import ModelCost  # torch comes with it
 
 
 @contextmanager
@@ -47,6 +51,16 @@ class TrainingLog:
         )
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
+
+
+def plan(config: RunConfig, cost: "ModelCost") -> None:
+    """What is about to be trained: the net, its size, its work for one face, and how much of it is frozen."""
+    what = f"{config.recipe}: " if config.recipe else ""
+    frozen = f", {cost.frozen_share:.0%} of them frozen" if cost.frozen_share else ""
+    print(
+        f"{what}{config.model}, {cost.parameters / 1e6:.2f}M parameters{frozen}, "
+        f"{cost.multiply_adds / 1e6:,.0f}M multiply-adds a face"
+    )
 
 
 _BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
@@ -89,7 +103,7 @@ def quality(source: str, values: Mapping[str, Any]) -> None:
 def report(values: Mapping[str, Any]) -> None:
     """A run's figures, a line an emotion, and its confusion matrix."""
     low, high = values["accuracy_ci95"]
-    print(f"{values['run']} on {values['split']}, {values['n']} faces")
+    print(f"{values['run']} on {values['split']}, {values['n']} faces, view {values['view']}")
     print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
     dedup = values["dedup"]
     if dedup and (left := values["n"] - dedup["n"]):
@@ -97,6 +111,8 @@ def report(values: Mapping[str, Any]) -> None:
             f"without the {left} faces that also stand in train: accuracy {dedup['accuracy']:.2%}, "
             f"macro-F1 {dedup['macro_f1']:.3f}"
         )
+    for view, accuracy in values["other_views"].items():
+        print(f"by the view {view}: accuracy {accuracy:.2%}")
     print(
         f"macro-F1 {values['macro_f1']:.3f}  balanced accuracy {values['balanced_accuracy']:.2%}  "
         f"log loss {values['log_loss']:.3f}  calibration error {values['ece']:.3f}"

@@ -5,15 +5,16 @@ chose; a stopped run does not read it.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
+from fer_core.augment import augment_bytes
 from fer_core.balance import plan_balance
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, open_store, resolve_config
@@ -22,15 +23,18 @@ from fer_core.data.views import judged_view, training_view
 from fer_core.environment import describe_environment
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.labels import SPLITS
-from fer_core.models import FaceClassifier, create_model, parameter_count
-from fer_core.predictions import SplitPredictions
+from fer_core.predictions import SplitPredictions, report_on
+from fer_core.run_model import architecture, cost_of, make_model
 from fer_core.runs import EpochRecord, Run
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
-from fer_core.train.loop import FaceTensors, Trainer, predict_logits
-from fer_core.train.placement import Placement, choose_placement
+from fer_core.train.loop import FaceTensors, Trainer
+from fer_core.train.placement import Placement, choose_placement, keep_depthwise_in_float32
+from fer_core.train.tensorboard import TensorBoardLog, tensorboard_missing
 
 _HEARTBEAT_S = 1.0
 """How often, at most, the loop writes its status."""
+_LOGGED_FACES = 32
+"""A sample of augmented faces for TensorBoard."""
 
 OnEpoch = Callable[[EpochRecord], None]
 OnStep = Callable[[float], None]
@@ -66,8 +70,14 @@ class _Faces:
 
 
 def check_trainable(config: RunConfig, store: FaceStore) -> None:
-    """Whether this configuration can be trained on this store, on this machine. Raises: FerError: it cannot."""
-    _check(config, _faces(config, store))
+    """Whether this configuration can be trained on this store, on this machine; pretrained weights are fetched.
+
+    Raises: FerError: it cannot.
+    """
+    faces = _faces(config, store)
+    _check(config, faces)
+    with torch.random.fork_rng():
+        make_model(config, faces.train, torch.zeros(1, 1, 1, dtype=torch.uint8))
 
 
 def _faces(config: RunConfig, store: FaceStore) -> _Faces:
@@ -81,15 +91,6 @@ def _check(config: RunConfig, faces: _Faces) -> None:
             raise DataError(f"{source}: no faces in split {split!r}; training needs train, public and private.")
     plan_balance(faces.train.counts_SK[SPLITS.index("train")], config)
     choose_placement(config.device, config.precision)
-
-
-def load_model(run: Run) -> FaceClassifier:
-    """The run's net with the weights that `public` chose, in evaluation mode, on the CPU. Raises: RunError."""
-    if not run.best.exists():
-        raise RunError(f"run {run.name!r} has no weights; it is {run.status().state}. Train or resume it first.")
-    model = create_model(run.config().model, num_classes=len(run.environment()["data"]["classes"]))
-    load_weights(run.best, model)
-    return model.eval()
 
 
 def _train_locked(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
@@ -114,27 +115,45 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     trainer = _make_trainer(faces.train, train, config, placement)
     history = _resume(run, trainer, faces.train)
     run.write_environment(_environment(faces, config, trainer))
-    watch = _Watch(run, trainer, on_step)
-    for record in trainer.epochs(public, faces.judged.classes, watch):
-        history.append(record)
-        if trainer.improved:
-            save_weights(run.best, trainer.evaluated_model, record.epoch)
-        run.write_history(history)
-        save_checkpoint(run.last, trainer.state())
-        watch.write(record.epoch)
-        on_epoch(record)
-    if trainer.stopped:
-        save_checkpoint(run.last, trainer.state())
-        watch.write(trainer.epochs_done)
-    if history:
-        run.update_status(message="judging the best epoch")
-        judged = ("public",) if trainer.stopped else ("public", "private")
-        run.write_predictions(_predict(run, trainer, faces, judged))
+    with _logged(run, config, train, len(history)) as log:
+        for record in _epochs(run, trainer, faces, public, _Watch(run, trainer, on_step)):
+            history.append(record)
+            run.write_history(history)
+            save_checkpoint(run.last, trainer.state())
+            if log:
+                log.epoch(record, trainer.rates())
+            on_epoch(record)
+        if trainer.stopped:
+            save_checkpoint(run.last, trainer.state())
+        if history:
+            _judge(run, trainer, faces, log)
     run.stop_file.unlink(missing_ok=True)
     if trainer.stopped:
         run.update_status(state="stopped", message="")
     else:
         run.update_status(state="done", message="", progress=1.0)  # early stopping is an end too
+
+
+def _epochs(run: Run, trainer: Trainer, faces: _Faces, public: FaceTensors, watch: "_Watch") -> Iterator[EpochRecord]:
+    """The trainer's epochs; the weights of the best so far are kept."""
+    net = architecture(trainer.config, len(faces.train.classes), faces.store.image_size)
+    for record in trainer.epochs(public, faces.judged.classes, watch):
+        if trainer.improved:
+            save_weights(run.best, trainer.evaluated_model, record.epoch, net)
+        yield record
+        watch.write(record.epoch)
+    if trainer.stopped:
+        watch.write(trainer.epochs_done)
+
+
+def _judge(run: Run, trainer: Trainer, faces: _Faces, log: TensorBoardLog | None) -> None:
+    """Write the answers of the weights that `public` chose; those on `private` only where the training is complete."""
+    run.update_status(message="judging the best epoch")
+    predictions = _predict(run, trainer, faces, ("public",) if trainer.stopped else ("public", "private"))
+    run.write_predictions(predictions)
+    if log:
+        for split, answers in predictions.items():
+            log.confusion(split, report_on(answers).confusion_KK, answers.classes)
 
 
 class _Watch:
@@ -166,21 +185,24 @@ def _tensors(view: FaceStore, split: str, device: torch.device) -> FaceTensors:
 
 def _make_trainer(store: FaceStore, train: FaceTensors, config: RunConfig, placement: Placement) -> Trainer:
     torch.manual_seed(config.seed)
-    model = create_model(config.model, num_classes=len(store.classes))
-    model.normalise_by(*grey_statistics(train.images_NHW))
+    model = make_model(config, store, train.images_NHW)
+    keep_depthwise_in_float32(model, placement)
     model.to(placement.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     balance = plan_balance(store.counts_SK[SPLITS.index("train")], config)
     return Trainer(model, train, balance, config, placement)
 
 
-def grey_statistics(images_NHW: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels, in 0..1 units; from a histogram, so exact and without a float copy."""
-    parts = (torch.bincount(part.flatten(), minlength=256) for part in images_NHW.split(4096))
-    counts = torch.stack(list(parts)).sum(0).double()
-    levels = torch.arange(256, device=counts.device) / 255
-    mean = (counts * levels).sum() / counts.sum()
-    variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
-    return mean.item(), max(variance.sqrt().item(), 1 / 255)  # a store of one grey level must not divide by zero
+@contextmanager
+def _logged(run: Run, config: RunConfig, train: FaceTensors, epochs_done: int) -> Iterator[TensorBoardLog | None]:
+    """The run's log for TensorBoard, with a sample of faces as the net sees them; None where it is not wanted."""
+    if not config.tensorboard or tensorboard_missing():
+        yield None
+        return
+    with closing(TensorBoardLog(run.path, epochs_done)) as log:
+        sample = train.images_NHW[:_LOGGED_FACES].cpu().numpy()
+        generator = torch.Generator().manual_seed(config.seed)
+        log.faces(augment_bytes(sample, config.augmentation(), generator, config.image_size))
+        yield log
 
 
 def _resume(run: Run, trainer: Trainer, store: FaceStore) -> list[EpochRecord]:
@@ -209,11 +231,16 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
         "is_fer2013": store.is_fer2013,
         "judged_by": judged_by(config.labels),
     }
+    cost = cost_of(config, faces.train)
     return {
         **describe_environment(),
         "placement": str(trainer.placement),
         "threads": torch.get_num_threads(),
-        "parameters": parameter_count(trainer.model),
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "frozen_share": cost.frozen_share,
+        "weights": getattr(trainer.model, "loaded", ""),
+        "tensorboard": config.tensorboard and (tensorboard_missing() or True),
         "data": data,
     }
 
@@ -223,21 +250,23 @@ def _predict(run: Run, trainer: Trainer, faces: _Faces, splits: Iterable[str]) -
 
     Here, and nowhere before, the pictures of `private` are read.
     """
-    model = trainer.evaluated_model
-    load_weights(run.best, model)
-    return {split: _predict_split(model, faces, split, trainer.placement.device) for split in splits}
+    load_weights(run.best, trainer.evaluated_model)
+    return {split: _predict_split(trainer, faces, split) for split in splits}
 
 
-def _predict_split(model: torch.nn.Module, faces: _Faces, split: str, device: torch.device) -> SplitPredictions:
+def _predict_split(trainer: Trainer, faces: _Faces, split: str) -> SplitPredictions:
     view = faces.judged
     rows = view.rows(split)
+    images = _tensors(view, split, trainer.placement.device).images_NHW
+    logits = {look: trainer.predict(images, look).cpu().numpy() for look in trainer.config.views}
     return SplitPredictions(
         rows_N=rows,
         hashes_N=view.hashes_N[rows],
         labels_N=view.labels_N[rows],
-        logits_NK=predict_logits(model, _tensors(view, split, device).images_NHW).cpu().numpy(),
+        logits_NK=logits.pop("none"),
         classes=view.classes,
         fingerprint=view.fingerprint,
         # Against all of `train`, also what this run left out: the figure without copies has the same n in each run.
         in_train_N=np.isin(view.hashes_N[rows], faces.store.hashes_N[faces.store.rows("train")]),
+        more_NK=logits,
     )

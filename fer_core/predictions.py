@@ -6,13 +6,14 @@ Shapes: N faces of a split, K classes.
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_core.catalog import VIEWS
 from fer_core.errors import RunError
 from fer_core.evaluate import Report, evaluate
 from fer_core.files import write_atomic
@@ -37,6 +38,8 @@ class SplitPredictions:
     fingerprint: str
     in_train_N: NDArray[np.bool_] | None = None
     """Whether a face's very pixels also stand in the training split; None where an older run did not record it."""
+    more_NK: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Logits by the other test-time views of `catalog.VIEWS`, by their names; `logits_NK` has the view "none"."""
 
 
 def report_on(predictions: SplitPredictions) -> Report:
@@ -55,6 +58,7 @@ def write_predictions(path: Path, predictions: Mapping[str, SplitPredictions]) -
     }
     for split, one in predictions.items():
         arrays |= {f"{split}_{key}": getattr(one, attribute) for key, attribute in _PER_SPLIT.items()}
+        arrays |= {f"{split}_logits_{view}": logits for view, logits in one.more_NK.items()}
         if one.in_train_N is not None:
             arrays[f"{split}_in_train"] = one.in_train_N
     write_atomic(path, lambda file: np.savez(file, **arrays))
@@ -66,14 +70,26 @@ def predicted_splits(path: Path) -> tuple[str, ...]:
         return tuple(split for split in ("public", "private") if f"{split}_labels" in file)
 
 
-def read_predictions(path: Path, split: str) -> SplitPredictions:
-    """Raises: RunError: the file has no such split, is of another format, or is damaged."""
+def predicted_views(path: Path, split: str) -> tuple[str, ...]:
+    """The test-time views that the file holds for a split, "none" first. Raises: RunError: it is damaged."""
+    with _opened(path) as file:
+        return tuple(view for view in VIEWS if _logits_key(split, view) in file)
+
+
+def read_predictions(path: Path, split: str, view: str = "none") -> SplitPredictions:
+    """The answers on a split, with the logits of one view.
+
+    Raises: RunError: the file has no such split or view, is of another format, or is damaged.
+    """
     with _opened(path) as file:
         if int(file["format"]) != FORMAT:
             raise RunError(f"{path}: format {int(file['format'])}; this version reads {FORMAT}.")
         if f"{split}_labels" not in file:
             raise RunError(_no_such_split(file, split, path.parent.name))
+        if _logits_key(split, view) not in file:
+            raise RunError(_no_such_view(file, split, view, path.parent.name))
         values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
+        values["logits_NK"] = file[_logits_key(split, view)]
         classes, fingerprint = tuple(file["classes"].tolist()), str(file["fingerprint"])
         in_train = file.get(f"{split}_in_train")
         found = SplitPredictions(**values, classes=classes, fingerprint=fingerprint, in_train_N=in_train)
@@ -98,6 +114,15 @@ def _no_such_split(file: Mapping[str, Any], split: str, run: str) -> str:
         f"run {run!r} has no predictions on {split!r} (it has: {has}). private is read once, when a training ends by "
         "itself; resume a stopped run to get there."
     )
+
+
+def _logits_key(split: str, view: str) -> str:
+    return f"{split}_logits" if view == "none" else f"{split}_logits_{view}"
+
+
+def _no_such_view(file: Mapping[str, Any], split: str, view: str, run: str) -> str:
+    has = ", ".join(name for name in VIEWS if _logits_key(split, name) in file)
+    return f"run {run!r} was not judged by the view {view!r} (it has: {has}). Name it in --views when you train."
 
 
 def _check(found: SplitPredictions) -> None:

@@ -24,7 +24,13 @@ import psutil
 from fer_core.config import RunConfig
 from fer_core.errors import ConfigError, RunError
 from fer_core.files import write_atomic, write_json
-from fer_core.predictions import SplitPredictions, predicted_splits, read_predictions, write_predictions
+from fer_core.predictions import (
+    SplitPredictions,
+    predicted_splits,
+    predicted_views,
+    read_predictions,
+    write_predictions,
+)
 from fer_core.settings import Settings
 
 FORMAT = 1
@@ -134,12 +140,19 @@ class Run:
         lines = "".join(json.dumps({"format": FORMAT, **asdict(record)}) + "\n" for record in records)
         write_atomic(self.path / "history.jsonl", lambda file: file.write(lines.encode()))
 
-    def predictions(self, split: str) -> SplitPredictions:
-        """Raises: RunError: the run has none of this split (the message says why), or the file is damaged."""
+    def predictions(self, split: str, view: str = "none") -> SplitPredictions:
+        """The run's answers on a split, by one of the test-time views that it was judged by.
+
+        Raises: RunError: the run has none of this split (the message says why), or the file is damaged.
+        """
         if not self._predictions.exists():
             state = self.status().state
             raise RunError(f"run {self.name!r} has no predictions; it is {state}. Train or resume it first.")
-        return read_predictions(self._predictions, split)
+        return read_predictions(self._predictions, split, view)
+
+    def views(self, split: str) -> tuple[str, ...]:
+        """The test-time views that the run was judged by on a split. Raises: RunError: the file is damaged."""
+        return predicted_views(self._predictions, split) if self._predictions.exists() else ()
 
     def write_predictions(self, predictions: Mapping[str, SplitPredictions]) -> None:
         write_predictions(self._predictions, predictions)
@@ -252,14 +265,24 @@ def create_run(config: RunConfig, name: str) -> Run:
 
 
 def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
-    """A name that says what is special about `config` and that no run has: small-as-is, small-multi-sampler-2, ..."""
-    labels = () if config.labels == "fer" else (config.labels,)
-    stem = "-".join((config.model, *labels, "as-is" if config.balance == "none" else config.balance))
+    """A name that says what is special about `config` and that no run has: small-as-is, cnn6-sampler-2, ..."""
+    stem = _recipe_stem(config) if config.recipe else _plain_stem(config)
     number, name = 1, stem
     while name in taken or (runs_folder() / name).exists():
         number += 1
         name = f"{stem}-{number}"
     return name
+
+
+def _plain_stem(config: RunConfig) -> str:
+    labels = () if config.labels == "fer" else (config.labels,)
+    return "-".join((config.model, *labels, "as-is" if config.balance == "none" else config.balance))
+
+
+def _recipe_stem(config: RunConfig) -> str:
+    changed = config.differences()
+    what = [str(changed[name]) for name in ("model", "labels", "balance") if name in changed]
+    return "-".join((str(config.recipe).replace("/", "-"), *what))
 
 
 def _is_run(path: Path) -> bool:

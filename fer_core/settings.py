@@ -1,4 +1,4 @@
-"""Where things are on this machine: the three environment variables, in one place."""
+"""Where things are on this machine: the environment variables, in one place."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """`$FER_DATA`, `$FER_CACHE` and `$FER_RUNS`; an empty variable counts as unset."""
+    """`$FER_DATA`, `$FER_CACHE`, `$FER_RUNS`, `$FER_RECIPES` and `$FER_PLUGINS`; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_prefix="FER_", env_ignore_empty=True)
 
@@ -17,3 +17,7 @@ class Settings(BaseSettings):
     """Where opened sources are kept in the form that maps into memory."""
     runs: Path = Path("runs")
     """Where training writes its runs."""
+    recipes: Path = Path("recipes")
+    """Where augmentation recipes are saved under names of your own."""
+    plugins: str = ""
+    """Python files with models of your own, put together as $PATH is. Each of them is run."""

@@ -8,23 +8,19 @@ import streamlit as st
 
 from fer_core import charts, launcher
 from fer_core.balance import plan_balance
-from fer_core.catalog import AUGMENT_OPERATIONS
 from fer_core.config import RunConfig
-from fer_core.data import find_source, resolve_config
+from fer_core.data import resolve_config
 from fer_core.data.views import training_view
 from fer_core.errors import FerError
 from fer_core.labels import SPLITS
+from fer_core.recipes import find_recipe
 from fer_core.runs import free_name
-from ui.config_form import setting
 from ui.live import live_runs
-from ui.source import current_source, title_with_source
+from ui.net_cost import net_cost
+from ui.source import title_with_source
 from ui.steps import in_words
 from ui.theme import plot
-
-MORE = (
-    "leave_out", "min_vote_share", "optimizer", "lr", "schedule", "weight_decay", "batch_size", "label_smoothing",
-    "clip_norm", "ema_decay", "select_by", "patience", "seed", "device", "precision",
-)  # fmt: skip
+from ui.train_form import changes, train_form
 
 
 def start(*configs: RunConfig) -> None:
@@ -44,26 +40,7 @@ def start(*configs: RunConfig) -> None:
 store = title_with_source("Train")
 form, picture = st.columns([1, 1.3], gap="large")
 with form:
-    values = {"data": current_source()} | {name: setting(name) for name in ("model", "balance")}
-    if values["balance"] == "weights":
-        values["balance_weighting"] = setting("balance_weighting")
-    if values.get("balance_weighting") == "effective":
-        values["balance_beta"] = setting("balance_beta")
-    elif values["balance"] != "none":
-        values["balance_alpha"] = setting("balance_alpha")
-    values["epochs"] = setting(
-        "epochs", placeholder=f"{find_source(current_source()).default_epochs}, the default here"
-    )
-    values["augment"] = setting("augment")
-    if store.votes_NV is not None:
-        values["labels"] = setting("labels")
-    if values.get("labels", "fer") != "fer":
-        values["contempt"] = setting("contempt")
-    with st.expander("Strength of each augmentation"):
-        st.caption("Empty: the recipe's own strength. The Augment page shows what they do.")
-        values |= {f"augment_{name}": setting(f"augment_{name}") for name in AUGMENT_OPERATIONS}
-    with st.expander("More settings"):
-        values |= {name: setting(name) for name in MORE if store.votes_NV is not None or name != "min_vote_share"}
+    values = train_form(store)
 try:
     config = RunConfig.parse(values)
     resolved = resolve_config(config)
@@ -75,6 +52,10 @@ except FerError as error:
     st.stop()
 
 with picture:
+    changes(config)
+    size = st.empty()
+    for line in config.warnings():
+        st.warning(line, icon=":material/warning:")
     st.markdown("**What an epoch shows**")
     plot(charts.class_mix(counts, balance, view.classes), "class_mix")
     rarest = view.imbalance("train")[0]
@@ -94,6 +75,10 @@ with st.container(horizontal=True, vertical_alignment="center"):
         both = True
     if st.button(f"Train this one, about {in_words(seconds)}", icon=":material/play_arrow:"):
         start(config)
+    if variants := find_recipe(config.recipe).swept if config.recipe else ():
+        text = f"Train all {len(variants)} variants, about {in_words(len(variants) * seconds)}"
+        if st.button(text, icon=":material/table_rows:"):
+            start(*config.variants())
     with st.popover("Copy as command", icon=":material/terminal:"):
         st.code(shlex.join(config.changed(data=resolved.data).command()), language="bash")
 if both:
@@ -102,3 +87,4 @@ if both:
 st.subheader("Runs", anchor=False)
 st.caption("Training goes on when you close this page or restart the app.")
 live_runs()
+net_cost(size, config, view)

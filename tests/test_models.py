@@ -12,7 +12,8 @@ from fer_core.models.small import ResidualBlock
 from fer_core.registry import registrar
 from fer_core.train.loop import predict_logits, to_floats
 
-every_model = pytest.mark.parametrize("name", sorted(MODELS))
+ALIKE = {"vgg13", "vgg16"}
+"""Deeper VGGs: half a gigabyte of the same layers as VGG11's, so what needs real weights is held by that one."""
 
 
 def faces(n: int = 9, side: int = 48, seed: int = 0) -> torch.Tensor:
@@ -20,13 +21,26 @@ def faces(n: int = 9, side: int = 48, seed: int = 0) -> torch.Tensor:
 
 
 def lived_in(name: str) -> FaceClassifier:
-    """A model whose batch norms have seen faces, so that their statistics are no longer 0 and 1."""
+    """A model whose batch norms know the spread of its features, and whose answers differ from face to face."""
     torch.manual_seed(0)
-    model = create_model(name)
+    model = create_model(name, head_hidden=0 if name == "vgg11" else None)  # its published head has 120M weights
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.momentum = 1.0
     with torch.no_grad():
-        for seed in range(3):
-            model(to_floats(faces(8, seed=seed)))
+        for parameter in model.head_parameters():
+            parameter.normal_(0, 0.05)  # a fresh vision transformer answers 0 to everything
+        model(to_floats(faces(8, seed=1)))
     return model.eval()
+
+
+@pytest.fixture(scope="module", params=sorted(set(MODELS) - ALIKE))
+def model(request, one_thread):
+    """Each net once, one after the other: together they would not fit into memory."""
+    return lived_in(request.param)
+
+
+every_name = pytest.mark.parametrize("name", sorted(MODELS))
 
 
 # --- the registry ---------------------------------------------------------------------------------------------------
@@ -39,13 +53,13 @@ def test_the_catalog_names_exactly_the_models_that_exist():
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_known_ones():
     with pytest.raises(ConfigError) as caught:
         create_model("smal")
-    assert str(caught.value) == "no model named 'smal'. Did you mean 'small'? Known: resnet18, small."
+    known = ", ".join(sorted(MODELS))
+    assert str(caught.value) == f"no model named 'smal'. Did you mean 'small'? Known: {known}."
 
 
 def test_a_name_like_no_other_gets_no_suggestion():
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match="^no model named 'zzz'. Known: cnn6, "):
         create_model("zzz")
-    assert str(caught.value) == "no model named 'zzz'. Known: resnet18, small."
 
 
 def test_a_name_registered_twice_is_an_error():
@@ -59,18 +73,28 @@ def test_a_name_registered_twice_is_an_error():
 # --- nets -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("in_channels", "side", "num_classes"), [(1, 48, 7), (3, 48, 8), (1, 64, 8), (3, 64, 7)])
-@every_model
+@pytest.mark.parametrize(("in_channels", "side", "num_classes"), [(1, 48, 7), (3, 48, 8), (1, 64, 8), (3, 96, 7)])
+@every_name
 def test_output_has_a_logit_for_each_class(name, in_channels, side, num_classes):
-    model = create_model(name, in_channels=in_channels, num_classes=num_classes).eval()
-    assert model(torch.rand(2, in_channels, side, side)).shape == (2, num_classes)
+    with torch.device("meta"):
+        model = create_model(name, in_channels=in_channels, num_classes=num_classes, image_size=side).eval()
+        assert model(torch.rand(2, 1, side, side)).shape == (2, num_classes)
 
 
-@every_model
-def test_every_weight_takes_part_in_the_answer(name):
-    model = create_model(name)
-    model(torch.rand(4, 1, 48, 48)).square().sum().backward()
+@every_name
+def test_the_least_size_of_the_catalog_is_enough_to_train_and_to_ask(name):
+    side = max(catalog.MODELS[name].least_size, catalog.MODELS[name].multiple_of)
+    with torch.device("meta"):
+        model = create_model(name, image_size=side)
+        assert model.train()(torch.rand(2, 1, side, side)).shape == (2, 7)
+        assert model.eval()(torch.rand(1, 1, side, side)).shape == (1, 7)
+
+
+def test_every_weight_takes_part_in_the_answer(model):
+    model.zero_grad()
+    model(torch.rand(4, 1, 48, 48, generator=torch.Generator().manual_seed(0))).square().sum().backward()
     unused = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    model.zero_grad()
     assert unused == []
 
 
@@ -117,14 +141,41 @@ def test_resnet18_starts_from_the_spread_that_its_paper_asks_for():
     assert spread == pytest.approx((2 / (64 * 49)) ** 0.5, rel=0.05)  # fan out: 64 channels of 7 x 7
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", ["small", "cnn6", "ferplus-vgg", "efficientnet-lite0", "resnet18", "mobilenet-v3-small"]
+)
 def test_weights_are_drawn_from_the_global_random_state(name):
     def drawn(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
         return torch.cat([p.detach().flatten() for p in create_model(name).parameters()])
 
-    assert torch.equal(drawn(1), drawn(1))
-    assert not torch.equal(drawn(1), drawn(2))
+    first = drawn(1)
+    assert torch.equal(first, drawn(1))
+    assert not torch.equal(first, drawn(2))
+
+
+# --- the six-layer CNN and the FER+ paper's net ---------------------------------------------------------------------
+
+
+def test_the_six_layer_cnn_has_six_convolutions_and_three_linear_layers():
+    kinds = [type(module) for module in create_model("cnn6").net.modules()]
+    assert kinds.count(nn.Conv2d) == 6 and kinds.count(nn.Linear) == 3 and kinds.count(nn.MaxPool2d) == 3
+
+
+def test_the_ferplus_net_is_the_papers_with_halved_widths():
+    modules = list(create_model("ferplus-vgg").net.modules())
+    widths = [module.out_channels for module in modules if isinstance(module, nn.Conv2d)]
+    assert widths == [32, 32, 64, 64, 128, 128, 128, 256, 256, 256]
+    assert [module.out_features for module in modules if isinstance(module, nn.Linear)] == [512, 512, 7]
+    assert [module.p for module in modules if isinstance(module, nn.Dropout)] == [0.25] * 4 + [0.5] * 2
+
+
+@pytest.mark.parametrize("name", ["cnn6", "ferplus-vgg"])
+def test_a_plain_net_starts_with_a_signal_that_neither_dies_nor_grows(name):
+    torch.manual_seed(0)
+    model = create_model(name).train()
+    answers = model(to_floats(faces(64)))
+    assert 0.05 < answers.std().item() < 5
 
 
 # --- normalisation --------------------------------------------------------------------------------------------------
@@ -169,21 +220,23 @@ def test_a_model_is_asked_with_faces_in_0_to_1():
     assert seen[0].flatten().tolist() == [0.0, 1.0]
 
 
-@every_model
-def test_one_by_one_equals_batched(name):
-    model, images = lived_in(name), faces(9)
+def test_one_by_one_equals_batched(model):
+    images = faces(5)
     batched = predict_logits(model, images)
     alone = torch.cat([predict_logits(model, image[None]) for image in images])
-    assert (batched - alone).abs().max() < 1e-5
+    assert batched.std(0).max() > 1e-3  # the faces are told apart at all
+    # Fifty layers of noise, each stretched to spread 1, stretch float32's rounding too.
+    limit = 1e-5 if len(list(model.modules())) < 100 else 1e-4
+    assert (batched - alone).abs().max() < limit * batched.abs().max().clamp(min=1)
     assert torch.equal(batched.argmax(1), alone.argmax(1))
 
 
-@every_model
-def test_two_evaluations_are_the_same_and_leave_no_trace(name):
-    model, images = lived_in(name).train(), faces(9)
+def test_two_evaluations_are_the_same_and_leave_no_trace(model):
+    model, images = model.train(), faces(4)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     assert torch.equal(predict_logits(model, images), predict_logits(model, images))
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    model.eval()
 
 
 @pytest.mark.parametrize("training", [True, False])

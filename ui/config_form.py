@@ -1,68 +1,79 @@
-"""Widgets for `RunConfig`: label, bounds, help and default come from its fields."""
+"""Widgets for `RunConfig`: label, bounds and help come from its fields, the default from what the form starts from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from fer_core import catalog
+from fer_core import augmentations, catalog
 from fer_core.config import NAMED, RunConfig, bounds, is_whole
 
 _SLIDERS: Mapping[str, float] = {"balance_alpha": 0.05, "label_smoothing": 0.01}
 """Fields that are tuned by eye, and their step; the others are typed."""
+_LISTS: Mapping[str, Mapping[str, catalog.Entry]] = {"leave_out": catalog.FLAGS, "views": catalog.VIEWS}
+"""Fields that hold several names, and what there is to choose from."""
 
 
-def setting(field: str, **options: Any) -> Any:
-    """Draw the widget of a field and return its value; bound to the address under the field's name."""
+def setting(field: str, start: RunConfig | None = None, **options: Any) -> Any:
+    """Draw the widget of a field and return its value; bound to the address under the field's name.
+
+    Args:
+        start: whose value the widget begins with, and which the address need not name. Left out: the defaults.
+        options: passed on to the widget; `choices` are what a text may be.
+    """
     info = RunConfig.model_fields[field]
+    default = getattr(start or RunConfig(), field)
     label = info.title or field.replace("_", " ").capitalize()
     common = {"help": info.description, "key": field, "bind": "query-params"} | options
-    if field in NAMED:
-        return _choice(label, field, common)
-    if field == "leave_out":
-        return _flags(label, common)
-    if isinstance(info.default, bool):
-        return st.toggle(label, info.default, **common)
+    if field in NAMED or field == "augment" or "choices" in common:
+        return _choice(label, field, default, common)
+    if field in _LISTS:
+        return _several(label, _LISTS[field], default, common)
+    if isinstance(default, bool):
+        return st.toggle(label, default, **common)
+    if isinstance(default, str):
+        return st.text_input(label, default, **common)
     if field in _SLIDERS:
         low, high = bounds(field)
-        return st.slider(label, low, high, info.default, _SLIDERS[field], **common)
-    return _number(label, field, common)
+        return st.slider(label, low, high, default, _SLIDERS[field], **common)
+    return _number(label, field, default, common)
 
 
-def strength(operation: str, default: float, recipe: str) -> float:
-    """A slider for one augmentation step, from 0 (left out) to the catalog's bound; another recipe starts it anew."""
-    spec = catalog.AUGMENT_OPERATIONS[operation]
-    unit = f" ({spec.unit})" if spec.unit else ""
-    key = f"{recipe}_{operation}"
-    return st.slider(
-        f"{spec.title}{unit}", 0.0, spec.high, default, spec.step, help=spec.text, key=key, bind="query-params"
-    )
+def as_widget(field: str, value: Any) -> Any:
+    """A field's value as its widget holds it in the session's state."""
+    return list(value) if field in _LISTS else value
 
 
-def _choice(label: str, field: str, common: Mapping[str, Any]) -> str:
-    (_, known), default = NAMED[field], RunConfig.model_fields[field].default
+def _choice(label: str, field: str, default: Any, common: dict[str, Any]) -> Any:
+    known: Mapping[str, catalog.Entry] | Sequence[Any] = common.pop("choices", None) or _known(field)
+    names = list(known)
     # The names themselves are shown: the address and the command line speak of them too.
-    chosen = st.selectbox(label, list(known), index=list(known).index(default), **common)
+    chosen = st.selectbox(label, names, index=names.index(default) if default in names else 0, **common)
     if isinstance(known, Mapping) and chosen in known:
         st.caption(f"{known[chosen].title}. {known[chosen].text}")
     return chosen
 
 
-def _flags(label: str, common: Mapping[str, Any]) -> list[str]:
-    chosen = st.multiselect(label, list(catalog.FLAGS), **common)
-    for name in chosen:
-        st.caption(f"{name}: {catalog.FLAGS[name].text}")
+def _known(field: str) -> Any:
+    return augmentations.all_recipes() if field == "augment" else NAMED[field][1]
+
+
+def _several(
+    label: str, known: Mapping[str, catalog.Entry], default: Sequence[str], common: Mapping[str, Any]
+) -> list[str]:
+    chosen = st.multiselect(label, list(known), list(default), **common)
+    for name in set(chosen) - set(default):
+        st.caption(f"{name}: {known[name].text}")
     return chosen
 
 
-def _number(label: str, field: str, common: Mapping[str, Any]) -> int | float | None:
-    default = RunConfig.model_fields[field].default
+def _number(label: str, field: str, default: float | None, common: Mapping[str, Any]) -> int | float | None:
     low, high = bounds(field)
     options: dict[str, Any] = {"min_value": low, "max_value": high, "value": default, **common}
-    options |= {"step": 1} if is_whole(field) else {"format": "%g", "step": _step(default)}
+    options |= {"step": 1} if is_whole(field) else {"format": "%g", "step": _step(field)}
     return st.number_input(label, **options)
 
 
-def _step(default: float | None) -> float:
+def _step(field: str) -> float:
     """What one press of + adds: a tenth of the default, or 0.05 where there is none."""
-    return default / 10 if default else 0.05
+    return (RunConfig.model_fields[field].default or 0.5) / 10

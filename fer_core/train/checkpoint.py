@@ -1,6 +1,7 @@
 """Checkpoints: tensors, numbers and names in nested dicts, nothing that needs a pickle."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def save_weights(path: Path, model: nn.Module, epoch: int) -> None:
-    """The weights that `public` chose, with the epoch that they come from: {"model": state_dict, "epoch": int}."""
-    save_checkpoint(path, {"model": model.state_dict(), "epoch": epoch})
+def save_weights(path: Path, model: nn.Module, epoch: int, architecture: Mapping[str, Any]) -> None:
+    """The weights that `public` chose: {"model": state_dict, "epoch": int, "architecture": what `create_model` takes}.
+
+    `create_model(**saved["architecture"], weights=saved["model"])` restores the net.
+    """
+    save_checkpoint(path, {"model": model.state_dict(), "epoch": epoch, "architecture": dict(architecture)})
 
 
 def load_weights(path: Path, model: nn.Module) -> int:

@@ -1,57 +1,46 @@
-"""Optimizer, learning-rate schedule and weight averaging, from a resolved `RunConfig`."""
+"""Optimizer and weight averaging, from a resolved `RunConfig`."""
 
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fer_core.config import RunConfig
+from fer_core.models import FaceClassifier
 
 _MOMENTUM = 0.9
-_WARM_SHARE = 0.25
-"""Share of the steps over which one-cycle's rate rises."""
-_PLATEAU_EPOCHS = 2
-"""So many epochs without a lower public loss halve the rate (torch's `patience` is what it lets pass before that)."""
 
 
 def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
-    """SGD with Nesterov momentum, or AdamW; biases and norm weights are not decayed, they have no scale to lose."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    """SGD with Nesterov momentum, Adam, or AdamW, with a rate of its own for the backbone.
+
+    Biases and norm weights are not decayed, they have no scale to lose. A layer that is frozen has no group; one that
+    is only held (head first) has, because it will be trained. Each group names itself: `head`, `head, no decay`, ...
+    """
     assert config.lr is not None, "the configuration is resolved"
+    rates = {"head": config.lr, "backbone": config.lr * config.backbone_lr}
+    groups: list[dict[str, Any]] = [group for part in rates for group in _groups(model, part, rates[part], config)]
     if config.optimizer == "sgd":
         return SGD(groups, lr=config.lr, momentum=_MOMENTUM, nesterov=True, foreach=True)
-    return AdamW(groups, lr=config.lr, foreach=True)
+    kinds: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
+    return kinds[config.optimizer](groups, lr=config.lr, foreach=True)
 
 
-class Schedule:
-    """One-cycle moves at each step, plateau at each epoch's end; the loop tells both and need not know which it is."""
+def _groups(model: nn.Module, part: str, rate: float, config: RunConfig) -> list[dict[str, Any]]:
+    trained = [p for p in _parameters(model, part) if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    decayed = {"params": matrices, "lr": rate, "weight_decay": config.weight_decay, "name": part}
+    others = {"params": vectors, "lr": rate, "weight_decay": 0.0, "name": f"{part}, no decay"}
+    return [group for group in (decayed, others) if group["params"]]
 
-    def __init__(self, optimizer: Optimizer, config: RunConfig, total_steps: int) -> None:
-        self.inner: OneCycleLR | ReduceLROnPlateau
-        if config.schedule == "onecycle":
-            assert config.lr is not None, "the configuration is resolved"
-            steps = max(2, total_steps)
-            # torch divides by the warm-up's steps less one, which would be 0 in a training of four steps.
-            warm = 0.3 if _WARM_SHARE * steps == 1 else _WARM_SHARE
-            self.inner = OneCycleLR(optimizer, config.lr, steps, pct_start=warm, cycle_momentum=False)
-        else:
-            self.inner = ReduceLROnPlateau(optimizer, factor=0.5, patience=_PLATEAU_EPOCHS - 1)
 
-    def after_step(self) -> None:
-        if isinstance(self.inner, OneCycleLR) and self.inner.last_epoch + 1 < self.inner.total_steps:
-            self.inner.step()
-
-    def after_epoch(self, public_loss: float) -> None:
-        if isinstance(self.inner, ReduceLROnPlateau):
-            self.inner.step(public_loss)
+def _parameters(model: nn.Module, part: str) -> list[nn.Parameter]:
+    """A net that does not tell its head from the rest is all head."""
+    if not isinstance(model, FaceClassifier):
+        return list(model.parameters()) if part == "head" else []
+    return list(model.head_parameters() if part == "head" else model.backbone_parameters())
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel | None:

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from fer_core.errors import ConfigError
 
@@ -42,3 +43,25 @@ def _has_bf16(device: torch.device) -> bool:
     # The public `torch.cpu.get_capabilities` came after 2.8; these two are what it is made of.
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
+class _InFloat32(nn.Module):
+    """Mixed into a convolution: computed in float32 whatever autocast says."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        with torch.autocast(x_BCHW.device.type, enabled=False):
+            return super().forward(x_BCHW.float())
+
+
+def keep_depthwise_in_float32(model: nn.Module, placement: Placement) -> None:
+    """On a CPU in bf16, compute convolutions of a single channel in float32: their backward pass is far faster so.
+
+    Two cores with AVX512-bf16, torch 2.15: 7 ms instead of 100 ms for 96 channels of 48 x 48 at stride 2, and 11 ms
+    instead of 26 ms for 240 channels of 12 x 12 with 5 x 5 kernels (batch of 32, channels last).
+    """
+    if placement.device.type != "cpu" or not placement.bf16:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            kind = type(module)
+            module.__class__ = type(f"{kind.__name__}InFloat32", (_InFloat32, kind), {})

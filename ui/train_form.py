@@ -1,0 +1,139 @@
+"""The form of the Train page: a recipe, filled in, and everything about it that can be changed."""
+
+from typing import Any
+
+import streamlit as st
+
+from fer_core import catalog
+from fer_core.config import RunConfig
+from fer_core.data import FaceStore, find_source
+from fer_core.recipes import find_recipe, recipe_names
+from fer_core.runs import list_runs
+from ui.config_form import as_widget, setting
+from ui.source import current_source
+
+_NET = ("image_size", "channels", "weights", "normalisation", "freeze_until", "head_hidden", "head_batch_norm",
+        "head_dropout")  # fmt: skip
+_LEARNING = (
+    "optimizer", "lr", "backbone_lr", "schedule", "warmup_epochs", "head_first_epochs", "batch_size", "weight_decay",
+    "label_smoothing", "mixup", "clip_norm", "ema_decay",
+)  # fmt: skip
+_END = ("select_by", "patience", "time_limit_min", "views")
+_REST = ("leave_out", "min_vote_share", "tensorboard", "seed", "device", "precision")
+_STEPS = "augment_steps"
+_OWN = "none: settings of your own"
+
+
+def train_form(store: FaceStore) -> dict[str, Any]:
+    """Draw the form. Returns: field -> value, for `RunConfig.parse`."""
+    recipe = _choose_recipe()
+    start = RunConfig(recipe=recipe)
+    values: dict[str, Any] = {"recipe": recipe, "data": current_source()}
+    values |= _main(start, store)
+    with st.expander("Net: size, weights, head", icon=":material/hub:"):
+        values |= _net(start, values["model"])
+    with st.expander("Augmentation", icon=":material/auto_fix_high:"):
+        values |= _augmentation(start)
+    with st.expander("Learning: optimizer, rates, mixup", icon=":material/trending_down:"):
+        values |= {name: setting(name, start) for name in _LEARNING}
+    with st.expander("When it ends, and how it is judged", icon=":material/flag:"):
+        values |= {name: setting(name, start) for name in _END}
+    with st.expander("More settings", icon=":material/tune:"):
+        rest = (name for name in _REST if store.votes_NV is not None or name != "min_vote_share")
+        values |= {name: setting(name, start) for name in rest}
+    return values
+
+
+def changes(config: RunConfig) -> None:
+    """What differs from the recipe, and the way back."""
+    if config.recipe is None:
+        return
+    start, found = config.baseline(), config.differences()
+    found.pop("data", None)
+    if not found:
+        st.caption("All settings are the recipe's.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for name, value in found.items():
+            st.badge(f"{name} {_short(value)} (recipe: {_short(getattr(start, name))})", color="orange")
+        st.button("Back to the recipe", on_click=_fill_in, icon=":material/undo:", type="tertiary")
+
+
+def _choose_recipe() -> str | None:
+    chosen = st.selectbox(
+        "Recipe",
+        [_OWN, *recipe_names()],
+        key="recipe",
+        bind="query-params",
+        on_change=_fill_in,
+        help="A published system with all its settings. Everything below can be changed afterwards.",
+    )
+    if chosen == _OWN:
+        return None
+    recipe = find_recipe(chosen)
+    st.caption(f"{recipe.title}. {recipe.text} Source: {recipe.source}.")
+    if recipe.claim:
+        st.caption(f"Its author reports {recipe.claim}.")
+    return chosen
+
+
+def _fill_in() -> None:
+    """Put the chosen recipe's values into the form, whatever stood there."""
+    chosen = st.session_state["recipe"]
+    start = RunConfig(recipe=None if chosen == _OWN else chosen)
+    for name in RunConfig.model_fields:
+        if name in st.session_state and name not in ("recipe", "data"):
+            st.session_state[name] = as_widget(name, _shown(start, name))
+
+
+def _main(start: RunConfig, store: FaceStore) -> dict[str, Any]:
+    values = {name: setting(name, start) for name in ("model", "balance")}
+    if values["balance"] == "weights":
+        values["balance_weighting"] = setting("balance_weighting", start)
+    if values.get("balance_weighting") == "effective":
+        values["balance_beta"] = setting("balance_beta", start)
+    elif values["balance"] != "none":
+        values["balance_alpha"] = setting("balance_alpha", start)
+    default = find_source(current_source()).default_epochs
+    values["epochs"] = setting("epochs", start, placeholder=f"{default}, the default here")
+    if store.votes_NV is not None:
+        values["labels"] = setting("labels", start)
+    if values.get("labels", "fer") != "fer":
+        values["contempt"] = setting("contempt", start)
+    plugin = catalog.MODELS[values["model"]].plugin
+    return values | ({"plugin": plugin} if plugin else {})
+
+
+def _net(start: RunConfig, model: str) -> dict[str, Any]:
+    trained = [run.name for run in list_runs() if run.best.exists() and run.config().model == model]
+    pretrained = ["imagenet"] if catalog.MODELS[model].imagenet else []
+    choices: dict[str, list[Any]] = {"weights": ["none", *pretrained, *trained], "channels": [1, 3]}
+    return {name: setting(name, start, **({"choices": choices[name]} if name in choices else {})) for name in _NET}
+
+
+def _augmentation(start: RunConfig) -> dict[str, Any]:
+    values: dict[str, Any] = {"augment": setting("augment", start)}
+    own = RunConfig(augment=values["augment"]).augmentation()
+    text = st.text_input(
+        "Steps",
+        "",
+        key=_STEPS,
+        bind="query-params",
+        placeholder=", ".join(own.texts()) or "none",
+        help=RunConfig.model_fields[_STEPS].description,
+    )
+    if text.strip():
+        values[_STEPS] = tuple(part.strip() for part in text.split(","))
+    values["augment_share"] = setting("augment_share", start, placeholder=f"{own.share:g}")
+    st.page_link(
+        "pages/augment.py", label="See and edit the steps on the Augment page", icon=":material/auto_fix_high:"
+    )
+    return values
+
+
+def _shown(start: RunConfig, name: str) -> Any:
+    return "" if name == _STEPS else getattr(start, name)
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
