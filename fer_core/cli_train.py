@@ -5,16 +5,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from fer_core import console, launcher
 from fer_core.catalog import MODELS, check_name
 from fer_core.config import RunConfig, flag
-from fer_core.data import FaceStore, open_store, resolve_config
+from fer_core.data import open_store, resolve_config
 from fer_core.errors import ConfigError
 from fer_core.runs import Run, create_run, find_run, free_name
+
+if TYPE_CHECKING:
+    from fer_core.models import ModelCost
 
 
 class Train(RunConfig):
@@ -31,9 +34,14 @@ class Train(RunConfig):
             self._resume()
             return
         configs = [resolve_config(config) for config in self._configs()]
-        for config in configs:
-            _check(config)
-        train_runs([create_run(config, self.name or free_name(config)) for config in configs], self.queue)
+        plans = [_check(config) for config in configs]
+        names = _names(configs) if self.name is None else [self.name]
+        runs = [create_run(config, name) for config, name in zip(configs, names, strict=True)]
+        for config, cost in zip(configs, plans, strict=True):
+            console.plan(config, cost)
+            for line in config.warnings():
+                print(f"note: {line}", file=sys.stderr)
+        train_runs(runs, self.queue)
 
     def _configs(self) -> list[RunConfig]:
         fields = {name: getattr(self, name) for name in RunConfig.model_fields}
@@ -81,23 +89,23 @@ def train_runs(runs: list[Run], queue: bool) -> None:
         raise errors[0]
 
 
-def _check(config: RunConfig) -> None:
-    """Refuse what cannot be trained before there is a run: damaged data, an empty split, a device that is not there."""
+def _names(configs: list[RunConfig]) -> list[str]:
+    taken: list[str] = []
+    for config in configs:
+        taken.append(free_name(config, frozenset(taken)))
+    return taken
+
+
+def _check(config: RunConfig) -> "ModelCost":
+    """Refuse what cannot be trained before there is a run: damaged data, an empty split, weights that are not there.
+
+    Returns: the size of the net.
+    """
     with console.progress("reading") as progress:
         store = open_store(config.data, progress, ferplus=config.ferplus)
     from fer_core.experiment import check_trainable  # torch comes with it, and takes two seconds
 
-    check_trainable(config, store)
-    _say(config, store)
-
-
-def _say(config: RunConfig, store: FaceStore) -> None:
-    """What is about to be trained, and what is odd about it."""
-    from fer_core.run_model import cost_of
-
-    console.plan(config, cost_of(config, store))
-    for line in config.warnings():
-        print(f"note: {line}", file=sys.stderr)
+    return check_trainable(config, store)
 
 
 def _train_one(run: Run) -> None:

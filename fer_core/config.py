@@ -5,7 +5,8 @@ Bounds and help text live in the fields; command-line flags and the Train page's
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from dataclasses import replace
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -63,7 +64,7 @@ class RunConfig(BaseModel):
     image_size: int | None = Field(
         None, ge=16, le=512, description="Side that faces are resized to, in pixels. Left out: the one that they have."
     )
-    channels: Literal[1, 3] = Field(1, description="1: grey, 3: grey repeated, as nets for colour pictures want it.")
+    channels: int = Field(1, description="1: grey, 3: grey repeated, as nets for colour pictures want it.")
     weights: str = Field("none", description="What the net starts from: none, imagenet, a run, or a state_dict's file.")
     normalisation: str = Field("data", description=f"Of grey levels: {', '.join(catalog.NORMALISATIONS)}.")
     freeze_until: str = Field("none", description="Layers before this one are not trained; none: all are.")
@@ -159,6 +160,13 @@ class RunConfig(BaseModel):
         kind, known = NAMED[info.field_name]
         return catalog.check_name(kind, name, known)
 
+    @field_validator("channels")
+    @classmethod
+    def _one_or_three(cls, channels: int) -> int:
+        if channels not in (1, 3):
+            raise ConfigError(f"{channels} channels; it should be 1 or 3.")
+        return channels
+
     @field_validator("leave_out")
     @classmethod
     def _known_flags(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -178,16 +186,22 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.augment_steps is None:
-            augmentations.find(self.augment)
+            self._find_augmentation()
         if self.model in catalog.MODELS and self.image_size is not None:
             catalog.check_size(self.model, self.image_size)
-        if self.head_hidden is None and (self.head_batch_norm or self.head_dropout):
+        if not self.head_hidden and (self.head_batch_norm or self.head_dropout):
             raise ConfigError(
                 "batch norm and dropout belong to a hidden layer of the head: give --head-hidden a width."
             )
         if self.epochs is not None and self.head_first_epochs >= self.epochs:
             raise ConfigError(f"--head-first-epochs is {self.head_first_epochs}; it should be less than --epochs.")
         return self
+
+    def _find_augmentation(self) -> Augmentation:
+        try:
+            return augmentations.find(self.augment).augmentation
+        except ConfigError as error:
+            raise ConfigError(f"--augment: {error}") from None
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -230,12 +244,12 @@ class RunConfig(BaseModel):
 
     def augmentation(self) -> Augmentation:
         """The recipe that `augment` names, unless `augment_steps` and `augment_share` say otherwise."""
-        named = Augmentation() if self.augment_steps is not None else augmentations.find(self.augment).augmentation
-        steps = named.texts() if self.augment_steps is None else self.augment_steps
-        if self.augment_share is not None:
-            return Augmentation.parse(steps, self.augment_share)
-        own = augmentations.BUILT_IN.get(self.augment)
-        return Augmentation.parse(steps, own.augmentation.share if own else named.share)
+        if self.augment_steps is None:
+            named = self._find_augmentation()
+        else:  # a saved recipe may be gone by now; its steps stand here
+            known = augmentations.BUILT_IN.get(self.augment)
+            named = Augmentation.parse(self.augment_steps, known.augmentation.share if known else 1.0)
+        return named if self.augment_share is None else replace(named, share=self.augment_share)
 
     @property
     def uses_votes(self) -> bool:
@@ -336,11 +350,9 @@ def one_line(error: ValidationError) -> str:
 
 
 def _sentence(item: Any) -> str:
-    if item["type"] == "value_error" and not item["loc"]:
-        return str(item["ctx"]["error"])
     name = str(item["loc"][-1]) if item["loc"] else "configuration"
-    if item["type"] == "value_error":
-        return f"{flag(name)}: {item['ctx']['error']}"
+    if item["type"] == "value_error":  # of a field, or of fields that do not go together
+        return f"{flag(name)}: {item['ctx']['error']}" if name in RunConfig.model_fields else str(item["ctx"]["error"])
     if item["type"] == "extra_forbidden":
         return f"no setting named {name!r}. Known: {', '.join(RunConfig.model_fields)}."
     allowed = item["msg"].removeprefix("Input should be ").split(", unable")[0]

@@ -23,6 +23,7 @@ from fer_core.data.views import judged_view, training_view
 from fer_core.environment import describe_environment
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.labels import SPLITS
+from fer_core.models import ModelCost
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.run_model import architecture, cost_of, make_model
 from fer_core.runs import EpochRecord, Run
@@ -69,15 +70,16 @@ class _Faces:
         return self.train if split == "train" else self.judged
 
 
-def check_trainable(config: RunConfig, store: FaceStore) -> None:
-    """Whether this configuration can be trained on this store, on this machine; pretrained weights are fetched.
+def check_trainable(config: RunConfig, store: FaceStore) -> ModelCost:
+    """Make sure that this configuration can be trained on this store, on this machine; pretrained weights are fetched.
 
-    Raises: FerError: it cannot.
+    Returns: the size of its net. Raises: FerError: it cannot.
     """
     faces = _faces(config, store)
     _check(config, faces)
     with torch.random.fork_rng():
         make_model(config, faces.train, torch.zeros(1, 1, 1, dtype=torch.uint8))
+    return cost_of(config, faces.train)
 
 
 def _faces(config: RunConfig, store: FaceStore) -> _Faces:

@@ -5,7 +5,8 @@ from typing import Any
 
 from fer_core.chart_parts import GREY, Spec
 from fer_core.palette import RUN_COLORS
-from fer_core.run_table import Facts, Published
+from fer_core.run_facts import Facts
+from fer_core.run_table import Published
 from fer_core.runs import EpochRecord
 
 _ROW_PX, _AXIS_PX = 20, 80

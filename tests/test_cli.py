@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fer_core import cli, launcher
+from fer_core import augmentations, catalog, cli, cli_train, launcher
 from fer_core.config import RunConfig, flag
 from fer_core.labels import EMOTIONS
+from fer_core.recipes import RECIPES
 from fer_core.runs import EpochRecord, Status, create_run, runs_folder
 from tests.faces import (
     FEW,
@@ -65,7 +67,7 @@ def complaint(call):
 
 @pytest.fixture
 def no_training(monkeypatch):
-    monkeypatch.setattr(cli, "_train", lambda runs, queue: pytest.fail(f"began to train {runs}"))
+    monkeypatch.setattr(cli_train, "train_runs", lambda runs, queue: pytest.fail(f"began to train {runs}"))
 
 
 @pytest.fixture
@@ -138,11 +140,11 @@ def test_a_missing_source_is_one_line(complaint):
 # --- evaluate and compare
 
 EVALUATE_KEYS = [
-    "run", "split", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "ece",
-    "dedup", "per_class", "confusion",
+    "run", "split", "view", "other_views", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1",
+    "balanced_accuracy", "log_loss", "ece", "dedup", "per_class", "confusion",
 ]  # fmt: skip
 COMPARE_KEYS = [
-    "a", "b", "split", "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta",
+    "a", "b", "split", "view", "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta",
     "confusion_delta",
 ]  # fmt: skip
 
@@ -185,6 +187,23 @@ def test_compare_as_json(call):
     assert (values["a"], values["b"], values["split"], values["n"]) == ("one", "two", "private", 4)
     assert (values["accuracy_delta"], values["recall_delta"]["happy"], values["mcnemar_p"]) == (0.25, 0.5, 1)
     assert (values["confusion_delta"][3][3], values["confusion_delta"][3][0]) == (1, -1)
+
+
+@pytest.mark.parametrize("words", [["evaluate", "one"], ["compare", "one", "one"]])
+def test_a_view_has_figures_of_its_own(words, call, complaint):
+    right, wrong = make_predictions([0, 3, 3, 4]), make_predictions([0, 3, 3, 4], [0, 3, 0, 0])
+    write_run("one", private=replace(wrong, more_NK={"flip": right.logits_NK}))
+    values = json.loads(call(*words, "--view", "flip", "--json")[1])
+    assert values["view"] == "flip"
+    if words[0] == "evaluate":
+        assert (values["accuracy"], values["other_views"]) == (1.0, {"none": 0.5})
+        assert "by the view flip: accuracy 100.00%" in call(*words)[1]
+    assert complaint(*words, "--view", "flop") == (
+        "no view named 'flop'. Did you mean 'flip'? Known: flip, none, ten-crop."
+    )
+    assert complaint(*words, "--view", "ten-crop") == (
+        "run 'one' was not judged by the view 'ten-crop' (it has: none, flip). Name it in --views when you train."
+    )
 
 
 def test_compare_for_a_person_names_the_shared_faces(call):
@@ -313,6 +332,7 @@ def test_the_help_of_train_has_every_setting(capsys):
         assert "".join(field.description.split())[:30] in "".join(out.split())  # help wraps its lines
 
 
+MODELS = f"Known: {', '.join(sorted(catalog.MODELS))}."
 BAD_FLAGS = [
     (["--ferplus", "nope.csv"], "nope.csv: no such file. Give FER+'s fer2013new.csv, or leave --ferplus out."),
     (
@@ -327,17 +347,47 @@ BAD_FLAGS = [
         "low_agreement, near_copy_of, near_leaks_into, not_a_face.",
     ),
     (["--min-vote-share", "1.1"], "--min-vote-share is '1.1'; it should be less than or equal to 1."),
-    (["--model", "resnet1"], "--model: no model named 'resnet1'. Did you mean 'resnet18'? Known: resnet18, small."),
+    (["--model", "resnet1"], f"--model: no model named 'resnet1'. Did you mean 'resnet18'? {MODELS}"),
+    (["--recipe", "cnn66"], f"no recipe named 'cnn66'. Did you mean 'cnn6'? Known: {', '.join(sorted(RECIPES))}."),
+    (
+        ["--recipe", "vgg16-frozen/l3"],
+        "no variant of vgg16-frozen named 'l3'. "
+        "Known: batch-norm, dropout, hidden-16, hidden-32, hidden-8, hidden-none, l2, rate, scratch.",
+    ),
+    (
+        ["--sweep", "--recipe", "cnn6"],
+        "no recipe to sweep named 'cnn6'. Known: resnet18-224, vgg11-224, vgg16-frozen.",
+    ),
+    (
+        ["--plugin", "nope.py"],
+        "{here}/nope.py: no such file. --plugin names a Python file that registers models of your own.",
+    ),
+    (["--image-size", "15"], "--image-size is '15'; it should be greater than or equal to 16."),
+    (["--channels", "2"], "--channels: 2 channels; it should be 1 or 3."),
+    (
+        ["--weights", "nope"],
+        "--weights nope: neither none, imagenet nor a file, and no run named 'nope' in {runs}, "
+        "and no run in a folder of that name. There are none yet.",
+    ),
+    (["--normalisation", "x"], "--normalisation: no normalisation named 'x'. Known: data, preset."),
+    (
+        ["--freeze-until", "layer9"],
+        "freeze_until: no layer named 'layer9' in small. At the top level: stem, blocks, pool, head.",
+    ),
+    (["--head-hidden", "-1"], "--head-hidden is '-1'; it should be greater than or equal to 0."),
+    (
+        ["--head-batch-norm"],
+        "batch norm and dropout belong to a hidden layer of the head: give --head-hidden a width.",
+    ),
+    (["--head-dropout", "1"], "--head-dropout is '1'; it should be less than or equal to 0.9."),
     (
         ["--augment", "standart"],
-        "--augment: no augmentation recipe named 'standart'. Did you mean 'standard'? Known: none, standard.",
+        "--augment: no augmentation recipe named 'standart'. Did you mean 'standard'? "
+        f"Known: {', '.join(sorted(augmentations.BUILT_IN))}.",
     ),
-    (["--augment-flip", "2"], "--augment-flip is '2'; it should be less than or equal to 1."),
-    (["--augment-rotate", "-1"], "--augment-rotate is '-1'; it should be greater than or equal to 0."),
-    (["--augment-shift", "x"], "--augment-shift is 'x'; it should be a valid number."),
-    (["--augment-scale", "0.5"], "--augment-scale is '0.5'; it should be less than or equal to 0.4."),
-    (["--augment-brightness", "nan"], "--augment-brightness is 'nan'; it should be a finite number."),
-    (["--augment-erase", "inf"], "--augment-erase is 'inf'; it should be a finite number."),
+    (["--augment-steps", "rotate:90"], "--augment-steps: step 'rotate:90': strength 90 is not between 0 and 45."),
+    (["--augment-share", "2"], "--augment-share is '2'; it should be less than or equal to 1."),
+    (["--mixup", "-1"], "--mixup is '-1'; it should be greater than or equal to 0."),
     (
         ["--balance", "samplr"],
         "--balance: no balancing strategy named 'samplr'. Did you mean 'sampler'? Known: none, sampler, weights.",
@@ -348,9 +398,18 @@ BAD_FLAGS = [
     (["--epochs", "0"], "--epochs is '0'; it should be greater than or equal to 1."),
     (["--epochs", "1.5"], "--epochs is '1.5'; it should be a valid integer."),
     (["--batch-size", "4"], "--batch-size is '4'; it should be greater than or equal to 8."),
-    (["--optimizer", "adam"], "--optimizer: no optimizer named 'adam'. Did you mean 'adamw'? Known: adamw, sgd."),
+    (["--optimizer", "adan"], "--optimizer: no optimizer named 'adan'. Did you mean 'adam'? Known: adam, adamw, sgd."),
+    (["--backbone-lr", "2"], "--backbone-lr is '2'; it should be less than or equal to 1."),
+    (["--warmup-epochs", "-1"], "--warmup-epochs is '-1'; it should be greater than or equal to 0."),
+    (["--head-first-epochs", "3", "--epochs", "3"], "--head-first-epochs is 3; it should be less than --epochs."),
+    (["--time-limit-min", "-1"], "--time-limit-min is '-1'; it should be greater than or equal to 0."),
+    (["--views", "ten"], "--views: no view named 'ten'. Known: flip, none, ten-crop."),
+    (["--tensorboard", "perhaps"], "unrecognized arguments: perhaps. See: python -m fer_core train --help"),
     (["--lr", "0"], "--lr is '0'; it should be greater than 0."),
-    (["--schedule", "step"], "--schedule: no schedule named 'step'. Known: onecycle, plateau."),
+    (
+        ["--schedule", "steps"],
+        "--schedule: no schedule named 'steps'. Did you mean 'step'? Known: constant, cosine, onecycle, plateau, step.",
+    ),
     (["--weight-decay", "-1"], "--weight-decay is '-1'; it should be greater than or equal to 0."),
     (["--label-smoothing", "0.6"], "--label-smoothing is '0.6'; it should be less than or equal to 0.5."),
     (["--clip-norm", "-1"], "--clip-norm is '-1'; it should be greater than or equal to 0."),
@@ -376,7 +435,7 @@ BAD_FLAGS = [
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(("words", "message"), BAD_FLAGS, ids=[" ".join(words)[:40] for words, _ in BAD_FLAGS])
 def test_a_wrong_setting_is_one_line_and_leaves_no_run_behind(words, message, complaint):
-    assert complaint("train", *words) == message
+    assert complaint("train", *words) == message.format(runs=runs_folder(), here=Path.cwd())
     assert not runs_folder().exists() or list(runs_folder().iterdir()) == []
 
 
@@ -465,7 +524,7 @@ def test_a_full_disk_is_one_line(complaint, csv, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device", "/runs/one")
 
-    monkeypatch.setattr(cli, "create_run", full)
+    monkeypatch.setattr(cli_train, "create_run", full)
     assert complaint("train", "--data", csv) == "/runs/one: No space left on device."
 
 

@@ -6,18 +6,21 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from fer_core import catalog, cli
+from fer_core import augmentations, catalog, cli
 from fer_core.config import RunConfig, bounds, flag
 from fer_core.errors import ConfigError
 
 NUMBERS = {
     # field: the lowest and highest value that is allowed, then values just outside
-    "augment_flip": (0, 1, -0.01, 1.01),
-    "augment_rotate": (0, 45, -1, 45.1),
-    "augment_shift": (0, 0.3, -0.01, 0.31),
-    "augment_scale": (0, 0.4, -0.01, 0.41),
-    "augment_brightness": (0, 0.8, -0.01, 0.81),
-    "augment_erase": (0, 1, -0.01, 1.01),
+    "image_size": (16, 512, 15, 513),
+    "head_hidden": (0, 4096, -1, 4097),
+    "head_dropout": (0, 0.9, -0.1, 0.91),
+    "augment_share": (0, 1, -0.01, 1.01),
+    "mixup": (0, 5, -0.1, 5.1),
+    "backbone_lr": (0, 1, -0.1, 1.1),
+    "warmup_epochs": (0, 100, -0.1, 100.1),
+    "head_first_epochs": (0, 1000, -1, 1001),
+    "time_limit_min": (0, 100_000, -1, 100_001),
     "min_vote_share": (0, 1, -0.1, 1.1),
     "balance_alpha": (0, 1, -0.1, 1.1),
     "balance_beta": (0, 0.999999, -0.1, 1),
@@ -34,7 +37,8 @@ NUMBERS = {
 NAMES = {
     "labels": catalog.LABELS,
     "model": catalog.MODELS,
-    "augment": catalog.AUGMENT_RECIPES,
+    "augment": augmentations.BUILT_IN,
+    "normalisation": catalog.NORMALISATIONS,
     "balance": catalog.BALANCING,
     "balance_weighting": catalog.WEIGHTINGS,
     "optimizer": catalog.OPTIMIZERS,
@@ -43,6 +47,13 @@ NAMES = {
     "device": catalog.DEVICES,
     "precision": catalog.PRECISIONS,
 }
+MODELS = f"Known: {', '.join(sorted(catalog.MODELS))}."
+BESIDE = {
+    "head_dropout": {"head_hidden": 8},
+    "head_first_epochs": {"epochs": None},
+    "image_size": {"model": "mine", "plugin": "mine.py"},
+}
+"""What else has to be set for a number to be allowed at its bounds."""
 
 
 def error_of(values):
@@ -57,24 +68,39 @@ def random_config(seed):
     values = {"data": rng.choice([None, "sample", "/some where/fer 2013.csv"])}
     values |= {"ferplus": rng.choice([None, "/some where/votes.csv"]), "contempt": rng.random() < 0.5}
     values["leave_out"] = tuple(name for name in catalog.FLAGS if rng.random() < 0.4)
+    values["views"] = tuple(name for name in catalog.VIEWS if rng.random() < 0.4)
+    values |= {"channels": rng.choice([1, 3]), "weights": rng.choice(["none", "imagenet", "/some where/best.pt"])}
+    values |= {name: rng.random() < 0.5 for name in ("tensorboard", "head_batch_norm")}
+    values["freeze_until"] = rng.choice(["none", "layer3"])
+    values["augment_steps"] = rng.choice([None, (), ("flip@0.5", "rotate:7.5", "rotate:3@0.25")])
+    values["recipe"] = rng.choice([None, "cnn6", "vgg16-frozen/dropout", "ferplus-cnn"])
+    values["plugin"] = rng.choice([None, "/some where/my models.py"])
     values |= {field: rng.choice([*names]) for field, names in NAMES.items()}
     for field, (low, high, *_) in NUMBERS.items():
         whole = RunConfig.model_fields[field].annotation in (int, int | None)
         values[field] = rng.randint(low, high) if whole else rng.uniform(low, high)
         if RunConfig.model_fields[field].default is None and rng.random() < 0.5:
             values[field] = None
+    if values["head_hidden"] is None:
+        values |= {"head_batch_norm": False, "head_dropout": 0.0}
+    if values["image_size"]:
+        values["image_size"] = 16 * rng.randint(2, 14)
+    values["head_first_epochs"] = rng.randint(0, (values["epochs"] or 10) - 1)
     return RunConfig.parse(values)
 
 
 def test_every_field_is_a_number_or_a_name_that_is_tested_here():
-    assert {"data", "ferplus", "contempt", "leave_out", *NUMBERS, *NAMES} == set(RunConfig.model_fields)
+    assert set(RunConfig.model_fields) - {*NUMBERS, *NAMES} == {
+        "recipe", "data", "ferplus", "contempt", "leave_out", "plugin", "channels", "weights", "freeze_until",
+        "head_batch_norm", "augment_steps", "views", "tensorboard",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("field", NUMBERS)
 def test_numbers_are_taken_up_to_their_bounds_and_not_beyond(field):
     low, high, below, above = NUMBERS[field]
     for value in (low, high):
-        assert getattr(RunConfig.parse({field: value}), field) == value
+        assert getattr(RunConfig.parse({field: value, **BESIDE.get(field, {})}), field) == value
     for value in (below, above):
         message = error_of({field: value})
         assert message.startswith(f"{flag(field)} is {value!r}; it should be ")
@@ -106,7 +132,7 @@ def test_names_are_known_names(field):
         ({"epochs": 0}, "--epochs is 0; it should be greater than or equal to 1."),
         ({"balance_beta": 1}, "--balance-beta is 1; it should be less than 1."),
         ({"lr": "fast"}, "--lr is 'fast'; it should be a valid number."),
-        ({"model": "resnet1"}, "--model: no model named 'resnet1'. Did you mean 'resnet18'? Known: resnet18, small."),
+        ({"model": "resnet1"}, f"--model: no model named 'resnet1'. Did you mean 'resnet18'? {MODELS}"),
         (
             {"balance": "weight"},
             "--balance: no balancing strategy named 'weight'. Did you mean 'weights'? Known: none, sampler, weights.",
@@ -125,7 +151,7 @@ def test_two_mistakes_are_both_named_in_one_line():
 
 def test_an_unknown_setting_is_refused():
     message = error_of({"learning_rate": 0.1})
-    assert message.startswith("no setting named 'learning_rate'. Known: data, ferplus, labels, ")
+    assert message.startswith("no setting named 'learning_rate'. Known: recipe, data, ferplus, labels, ")
 
 
 def test_an_unknown_name_lists_all_and_suggests_only_what_is_near():
@@ -142,14 +168,6 @@ def test_bounds_for_widgets_are_those_that_are_checked(field):
     low, high = bounds(field)
     assert low == pytest.approx(NUMBERS[field][0], abs=1e-8)
     assert high in (NUMBERS[field][1], NUMBERS[field][3])  # an open bound is the first value that is too much
-
-
-def test_bounds_of_augmentations_are_the_catalogs():
-    for name, operation in catalog.AUGMENT_OPERATIONS.items():
-        assert bounds(f"augment_{name}") == (0, operation.high)
-    assert set(catalog.AUGMENT_STRENGTHS) == set(catalog.AUGMENT_RECIPES)
-    for strengths in catalog.AUGMENT_STRENGTHS.values():
-        assert list(strengths) == list(catalog.AUGMENT_OPERATIONS)
 
 
 def test_a_configuration_cannot_be_changed():
@@ -173,17 +191,17 @@ def test_the_json_round_trip_keeps_every_value(seed):
     config = random_config(seed)
     assert RunConfig.from_json(config.to_json()) == config
     assert set(json.loads(config.to_json())) == {"format", *RunConfig.model_fields}
-    assert json.loads(config.to_json())["format"] == 1
+    assert json.loads(config.to_json())["format"] == 2
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "the configuration is not JSON (Expecting value: line 1 column 1 (char 0))."),
-        ("[1]", "the configuration has format None; this version reads 1."),
-        ("null", "the configuration has format None; this version reads 1."),
-        ("{}", "the configuration has format None; this version reads 1."),
-        ('{"format": 2}', "the configuration has format 2; this version reads 1."),
+        ("[1]", "the configuration has format None; this version reads 1 and 2."),
+        ("null", "the configuration has format None; this version reads 1 and 2."),
+        ("{}", "the configuration has format None; this version reads 1 and 2."),
+        ('{"format": 3}', "the configuration has format 3; this version reads 1 and 2."),
         ('{"format": 1, "epochs": -3}', "--epochs is -3; it should be greater than or equal to 1."),
         ('{"format": 1, "lr": NaN}', "--lr is nan; it should be a finite number."),
     ],
@@ -199,23 +217,23 @@ def test_an_older_file_that_lacks_a_setting_gets_its_default():
 
 
 def test_none_is_resolved_to_what_will_be_used():
-    config = RunConfig(augment_flip=0.0).resolved(default_epochs=14)
+    config = RunConfig().resolved(default_epochs=14)
     assert (config.epochs, config.lr) == (14, 0.1)
     assert RunConfig(optimizer="adamw").resolved(14).lr == 0.002
-    assert config.augment_strengths() == {
-        "flip": 0.0, "rotate": 12.0, "shift": 0.08, "scale": 0.1, "brightness": 0.2, "erase": 0.3,
-    }  # fmt: skip
-    assert config.augment_rotate == 12.0
-    assert config.augment_flip == 0.0
+    assert config.augment_steps == (
+        "flip@0.5", "rotate:12", "shift:0.08", "scale:0.1", "brightness:0.2", "erase:0.45@0.3",
+    )  # fmt: skip
+    assert config.augment_share == 1.0
     unresolved = {name for name, value in config.model_dump().items() if value is None}
-    assert unresolved == {"data", "ferplus"}  # only `resolve_config` knows where the data is
+    # Only `resolve_config` knows where the data is; for the others, None is a choice.
+    assert unresolved == {"data", "ferplus", "recipe", "plugin", "image_size", "head_hidden"}
 
 
 def test_what_was_chosen_is_not_resolved_away():
-    config = RunConfig(epochs=2, lr=0.5, augment="none", augment_erase=0.7)
+    config = RunConfig(epochs=2, lr=0.5, augment="ferplus-cnn", augment_steps=("erase:0.3",))
     resolved = config.resolved(14)
     assert (resolved.epochs, resolved.lr) == (2, 0.5)
-    assert resolved.augment_strengths() == dict.fromkeys(catalog.AUGMENT_OPERATIONS, 0.0) | {"erase": 0.7}
+    assert (resolved.augment_steps, resolved.augment_share) == (("erase:0.3",), 0.5)
     assert resolved.resolved(99) == resolved
 
 
@@ -235,7 +253,7 @@ def test_the_command_line_of_a_configuration_gives_it_back(seed, monkeypatch):
     assert cli.main(config.command()[3:]) == 0
     [train] = parsed
     assert {name: getattr(train, name) for name in RunConfig.model_fields} == config.model_dump()
-    assert (train.name, train.resume, train.queue) == (None, [], False)
+    assert (train.name, train.resume, train.queue, train.sweep) == (None, [], False, False)
 
 
 def test_flags_stand_once_and_in_the_catalogs_order():

@@ -11,21 +11,9 @@ from fer_core.catalog import AUGMENT_OPERATIONS
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.recipes import RECIPES
+from fer_core.run_facts import Kind, accuracy_by_view, read_facts, run_stamps
 from fer_core.run_shelf import Notes, write_notes
-from fer_core.run_table import (
-    PUBLISHED,
-    Kind,
-    accuracy_by_view,
-    best_first,
-    differing,
-    in_common,
-    kinds_of,
-    matching,
-    published,
-    read_facts,
-    run_stamps,
-    table_rows,
-)
+from fer_core.run_table import PUBLISHED, best_first, differing, in_common, kinds_of, matching, published, table_rows
 from fer_core.runs import EpochRecord, Run, create_run
 from tests.faces import make_predictions, write_run
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from fer_core import launcher
 from fer_core.errors import RunError
@@ -77,13 +78,39 @@ def test_from_the_faces_to_the_mistakes(browser, url):
 
 
 def test_an_augmentation_that_was_tuned_is_what_is_trained(browser, url):
-    visit(browser, f"{url}/augment?augment=none&none_rotate=30")
+    visit(browser, f"{url}/augment?augment=none&augment_steps=rotate:30,flip@0.5")
     press(browser, "Train with these")
     wait_for(lambda: "/train" in browser.current_url, what="the Train page")
     wait_idle(browser)
     press(browser, "Copy as command")
     command = wait_for(lambda: browser.find_elements("css selector", "[data-testid=stCode]"), what="the command")[0]
-    assert "--augment none --augment-rotate 30.0" in command.text.replace("\n", " ")
+    assert "--augment none --augment-steps rotate:30,flip@0.5" in command.text.replace("\n", " ")
+
+
+def test_a_slider_changes_the_address_and_the_pictures_and_back_undoes_it(browser, still_url):
+    def pictures() -> list[str]:
+        return browser.execute_script(
+            "return [...document.querySelectorAll('[data-testid=stMain] img')].map(i => i.src)"
+        )
+
+    visit(browser, f"{still_url}/augment?augment=flip-rotate-crop")
+    before = wait_for(lambda: len(pictures()) == 5 and pictures(), what="faces, the whole recipe, three steps")
+    slider = browser.find_elements("css selector", "[data-testid=stSlider] input")[
+        2
+    ]  # after the shares of all, of flip
+    slider.send_keys(Keys.ARROW_RIGHT)
+    wait_for(lambda: "augment_steps=flip%400.5%2Crotate%3A11%2Ccrop%3A0.1" in browser.current_url, what="the address")
+    # The faces and the other steps stay; the recipe's picture and the step's own do not.
+    expected = [False, True, False, True, False]
+    wait_for(lambda: [new != old for new, old in zip(pictures(), before, strict=False)] == expected, what="pictures")
+    wait_idle(browser)
+    assert "edited" in main_text(browser)
+    browser.back()
+    wait_for(lambda: pictures() == before, what="the pictures as they were")
+    wait_idle(browser)
+    assert "edited" not in main_text(browser)
+    assert browser.find_elements("css selector", "[data-testid=stSlider] input")[2].get_attribute("value") == "10"
+    assert console_errors(browser) == []
 
 
 def test_stop_and_resume_by_their_buttons(browser, url):

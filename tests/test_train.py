@@ -1,10 +1,10 @@
-"""The loop and its parts: loss, placement, optimizer, schedule, weight averaging, checkpoints, stop and resume."""
+"""The loop and its parts: loss, placement, weight averaging, the best epoch, the ends of a training, checkpoints."""
 
 import itertools
 import math
 import os
 import pickle
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,24 @@ from fer_core.errors import ConfigError, RunError
 from fer_core.evaluate import Report, evaluate
 from fer_core.labels import EMOTIONS
 from fer_core.losses import weighted_cross_entropy
-from fer_core.models import create_model
-from fer_core.runs import EpochRecord
 from fer_core.train import loop
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from fer_core.train.loop import FaceTensors, Trainer, predict_logits, to_floats
-from fer_core.train.optimizer import Schedule, make_average, make_optimizer
+from fer_core.train.optimizer import make_average
 from fer_core.train.placement import Placement, choose_placement
-from tests.toy import CPU_BF16, CPU_FP32, ToyNet, never, run_epochs, toy_config, toy_tensors, toy_trainer
+from tests.toy import (
+    CPU_BF16,
+    CPU_FP32,
+    ToyNet,
+    bits,
+    never,
+    run_epochs,
+    stop_at,
+    through_disk,
+    toy_config,
+    toy_tensors,
+    toy_trainer,
+)
 
 EVEN = [6] * 7
 TRAIN = toy_tensors(EVEN)
@@ -38,7 +48,7 @@ PLAIN = {"augment": "none", "ema_decay": 0.0}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-# --- the loss -------------------------------------------------------------------------------------------------------
+# --- the loss ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_loss_of_an_undecided_net_is_log_k():
@@ -78,7 +88,7 @@ def test_the_loss_of_bf16_logits_is_computed_in_float32():
     assert loss.item() == pytest.approx((math.log(1 + math.exp(4)) + math.log(1 + math.exp(-3))) / 2, rel=1e-6)
 
 
-# --- placement ------------------------------------------------------------------------------------------------------
+# --- placement --------------------------------------------------------------------------------------------------------
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, bf16: bool = False) -> None:
@@ -122,111 +132,7 @@ def test_training_runs_in_bf16_and_evaluation_in_float32():
     assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}
 
 
-# --- optimizer ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_biases_and_norms_are_not_decayed_and_everything_else_is(name):
-    model = create_model("small")
-    optimizer = make_optimizer(model, toy_config(optimizer=name, lr=0.1, weight_decay=0.5))
-    for p in model.parameters():
-        p.data.add_(0.01)  # decay could not move the biases from the zero that some of them start with
-        p.grad = torch.zeros_like(p)
-    before = {key: p.detach().clone() for key, p in model.named_parameters()}
-    optimizer.step()  # without a gradient, only decay moves a weight
-    shrunk = {key for key, p in model.named_parameters() if p.abs().sum() < before[key].abs().sum()}
-    kept = {key for key, p in model.named_parameters() if torch.equal(p, before[key])}
-    assert shrunk | kept == before.keys()
-    modules = dict(model.named_modules())
-    no_scale = {k for k in before if k.endswith("bias") or isinstance(modules[k.rpartition(".")[0]], nn.BatchNorm2d)}
-    assert kept == no_scale and len(no_scale) > 10
-
-
-def test_sgd_takes_the_steps_of_nesterov_momentum():
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(model.weight)
-    optimizer = make_optimizer(model, toy_config(optimizer="sgd", lr=0.1, weight_decay=0.0))
-    places = []
-    for _ in range(2):
-        model.weight.grad = torch.ones(1, 1)
-        optimizer.step()
-        places.append(model.weight.item())
-    # velocity 1, then 1.9; each step is lr * (gradient + 0.9 * velocity)
-    assert places == pytest.approx([-0.19, -0.19 - 0.1 * (1 + 0.9 * 1.9)])
-
-
-def test_adamw_takes_steps_of_the_learning_rate_and_decays_apart_from_them():
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.ones_(model.weight)
-    optimizer = make_optimizer(model, toy_config(optimizer="adamw", lr=0.1, weight_decay=0.5))
-    model.weight.grad = torch.full((1, 1), 7.0)
-    optimizer.step()
-    assert model.weight.item() == pytest.approx(1 - 0.1 * 0.5 - 0.1, abs=1e-5)
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_frozen_weights_stay(optimizer):
-    model = ToyNet()
-    model.conv.requires_grad_(False)
-    groups = make_optimizer(model, toy_config(optimizer=optimizer)).param_groups
-    held = [p for group in groups for p in group["params"]]
-    assert len(held) == len(list(model.parameters())) - 2 and not any(p is model.conv.weight for p in held)
-
-
-# --- schedule -------------------------------------------------------------------------------------------------------
-
-
-def rates(total_steps: int, **config: Any) -> list[float]:
-    """The learning rate of each step."""
-    optimizer = make_optimizer(nn.Linear(1, 1), toy_config(lr=0.1, **config))
-    schedule = Schedule(optimizer, toy_config(lr=0.1, **config), total_steps)
-    used = []
-    for _ in range(total_steps):
-        used.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.after_step()
-    assert {group["lr"] for group in optimizer.param_groups} == {optimizer.param_groups[0]["lr"]}
-    return used
-
-
-def test_one_cycle_rises_for_a_quarter_then_falls_to_nothing():
-    used = rates(40, schedule="onecycle")
-    peak = used.index(max(used))
-    assert peak == 9 and used[peak] == pytest.approx(0.1)
-    assert all(a < b for a, b in itertools.pairwise(used[: peak + 1]))
-    assert all(a > b for a, b in itertools.pairwise(used[peak:]))
-    assert used[0] == pytest.approx(0.1 / 25) and used[-1] < 1e-5
-
-
-@pytest.mark.parametrize("total_steps", range(1, 13))
-def test_one_cycle_fits_a_training_of_any_length(total_steps):
-    used = rates(total_steps, schedule="onecycle")
-    assert max(used) > 0.07
-    assert all(0 < rate <= 0.1 + 1e-9 for rate in used)
-    assert total_steps == 1 or used[-1] < 1e-5
-
-
-def test_plateau_halves_the_rate_after_two_epochs_in_which_the_loss_has_not_fallen():
-    optimizer = make_optimizer(nn.Linear(1, 1), toy_config(lr=0.1, schedule="plateau"))
-    schedule = Schedule(optimizer, toy_config(lr=0.1, schedule="plateau"), 100)
-    after = []
-    for loss in (2.0, 1.5, 1.5, 1.6, 1.4, 1.7, 1.7):
-        schedule.after_step()
-        schedule.after_epoch(loss)
-        after.append(optimizer.param_groups[0]["lr"])
-    assert after == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025])
-
-
-def test_one_cycle_does_not_listen_to_the_public_loss():
-    optimizer = make_optimizer(nn.Linear(1, 1), toy_config())
-    schedule = Schedule(optimizer, toy_config(), 100)
-    before = optimizer.param_groups[0]["lr"]
-    for _ in range(10):
-        schedule.after_epoch(2.0)
-    assert optimizer.param_groups[0]["lr"] == before
-
-
-# --- weight averaging -----------------------------------------------------------------------------------------------
+# --- weight averaging -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("decay", [0.998, 0.25])
@@ -256,7 +162,7 @@ def test_without_a_decay_there_is_no_average():
     assert trainer.evaluated_model is trainer.model and make_average(trainer.model, 0.0) is None
 
 
-# --- the loop -------------------------------------------------------------------------------------------------------
+# --- the loop ---------------------------------------------------------------------------------------------------------
 
 
 def test_one_record_an_epoch_with_every_field_in_its_place():
@@ -458,7 +364,7 @@ class Cube(nn.Module):
         return x**3
 
 
-# --- best epoch and early stopping ----------------------------------------------------------------------------------
+# --- best epoch and early stopping ------------------------------------------------------------------------------------
 
 
 def judge_as(monkeypatch: pytest.MonkeyPatch, *figures: tuple[float, float, float]) -> None:
@@ -514,114 +420,7 @@ def test_patience_is_counted_across_a_resume(monkeypatch, tmp_path):
     assert [record.epoch for record in records] == [1, 2, 3, 4]
 
 
-# --- stop and resume ------------------------------------------------------------------------------------------------
-
-
-def stop_at(trainer: Trainer, step: int) -> Any:
-    return lambda share: trainer.step == step
-
-
-def through_disk(trainer: Trainer, config: Any, folder: Path, **making: Any) -> Trainer:
-    """A new trainer in the place where the other one stands; its net began with other weights."""
-    save_checkpoint(folder / "last.pt", trainer.state())
-    other = toy_trainer(config, trainer.train, trainer.placement, init_seed=99, **making)
-    other.load_state(load_checkpoint(folder / "last.pt"))
-    return other
-
-
-def everything(trainer: Trainer, records: list[EpochRecord]) -> dict[str, Any]:
-    """All that must not depend on whether a training was interrupted: everything but the time it took."""
-    timeless = [{k: v for k, v in asdict(r).items() if k not in ("wall_s", "images_per_s")} for r in records]
-    state = {k: v for k, v in trainer.state().items() if k != "wall_s"}
-    return {"records": timeless, "state": bits({k: v for k, v in state.items() if k != "sums"})}
-
-
-def bits(value: Any) -> Any:
-    """Tensors as their bytes, so that `==` compares them bit for bit."""
-    if isinstance(value, Tensor):
-        return str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes()
-    if isinstance(value, dict):
-        return {key: bits(item) for key, item in value.items()}
-    return [bits(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-VARIANTS = {
-    "sgd": {"balance": "sampler"},
-    "adamw-plateau": {"optimizer": "adamw", "schedule": "plateau", "lr": 0.01, "clip_norm": 0.5, "balance": "weights"},
-    "no-average": {"ema_decay": 0.0},
-}
-STOPS = {
-    "first step": [1],
-    "mid-epoch": [5],
-    "end of epoch": [3],
-    "start of epoch": [4],
-    "last but one": [8],
-    "often": [2, 3, 6, 7],
-}
-
-
-@pytest.mark.parametrize("placement", [CPU_FP32, CPU_BF16], ids=str)
-@pytest.mark.parametrize("steps", STOPS.values(), ids=STOPS)
-@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_a_stopped_and_resumed_training_is_bit_for_bit_the_uninterrupted_one(tmp_path, variant, steps, placement):
-    config = toy_config(epochs=3, **variant)
-    whole = toy_trainer(config, TRAIN, placement)
-    expected = everything(whole, run_epochs(whole, PUBLIC))
-    trainer, records = toy_trainer(config, TRAIN, placement), []
-    for step in steps:
-        records += run_epochs(trainer, PUBLIC, stop_at(trainer, step))
-        assert trainer.stopped and trainer.step == step
-        trainer = through_disk(trainer, config, tmp_path)
-    records += run_epochs(trainer, PUBLIC)
-    assert not trainer.stopped and everything(trainer, records) == expected
-
-
-@pytest.mark.parametrize("placement", [CPU_FP32, CPU_BF16], ids=str)
-def test_the_small_net_resumes_bit_for_bit_too(tmp_path, placement):
-    config = toy_config(epochs=3, batch_size=8)
-    faces, public = toy_tensors([2] * 7, side=24), toy_tensors([1] * 7, side=24, seed=1)
-    making = {"net": lambda: create_model("small")}
-    whole = toy_trainer(config, faces, placement, **making)
-    expected = everything(whole, run_epochs(whole, public))
-    first = toy_trainer(config, faces, placement, **making)
-    records = run_epochs(first, public, stop_at(first, 1))
-    second = through_disk(first, config, tmp_path, **making)
-    assert everything(second, records + run_epochs(second, public)) == expected
-
-
-def test_a_training_goes_on_from_the_checkpoint_of_its_last_epoch_when_it_was_killed(tmp_path):
-    config = toy_config(epochs=3)
-    whole = toy_trainer(config, TRAIN)
-    expected = everything(whole, run_epochs(whole, PUBLIC))
-    killed, records = toy_trainer(config, TRAIN), []
-    epochs = killed.epochs(PUBLIC, EMOTIONS, lambda share: killed.step == 8)
-    records.append(next(epochs))
-    survivor = through_disk(killed, config, tmp_path)
-    assert list(epochs) != [], "the killed one was in its third epoch"
-    assert everything(survivor, records + run_epochs(survivor, PUBLIC)) == expected
-
-
-def test_a_stop_after_the_very_last_batch_is_the_end_of_the_training():
-    trainer = toy_trainer(toy_config(epochs=2), TRAIN)
-    assert len(run_epochs(trainer, PUBLIC, stop_at(trainer, 6))) == 2 and not trainer.stopped
-
-
-def test_a_stop_is_heard_at_the_next_batch_and_the_share_done_is_told():
-    trainer, shares = toy_trainer(toy_config(epochs=2), TRAIN), []
-    assert run_epochs(trainer, PUBLIC, lambda share: shares.append(share) or len(shares) == 2) == []
-    assert trainer.stopped and trainer.step == 2 and shares == pytest.approx([1 / 6, 2 / 6])
-
-
-def test_time_counts_on_after_a_resume(tmp_path):
-    config = toy_config(epochs=2)
-    first = toy_trainer(config, TRAIN)
-    (before,) = run_epochs(first, PUBLIC, stop_at(first, 4))
-    first.wall_s += 1000
-    (after,) = run_epochs(through_disk(first, config, tmp_path), PUBLIC)
-    assert after.wall_s > before.wall_s + 1000
-
-
-# --- checkpoints ----------------------------------------------------------------------------------------------------
+# --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
 def one_line_error(path: Path) -> str:
@@ -638,6 +437,14 @@ def saved(tmp_path: Path) -> Path:
     run_epochs(trainer, PUBLIC, stop_at(trainer, 4))
     save_checkpoint(tmp_path / "last.pt", trainer.state())
     return tmp_path / "last.pt"
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "sgd": {"balance": "sampler"},
+    "adam-cosine": {"optimizer": "adam", "schedule": "cosine", "warmup_epochs": 0.5},
+    "adamw-plateau": {"optimizer": "adamw", "schedule": "plateau", "lr": 0.01, "clip_norm": 0.5},
+    "no-average": {"ema_decay": 0.0, "schedule": "step"},
+}
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
@@ -749,13 +556,13 @@ def test_a_checkpoint_of_another_net_is_refused(tmp_path):
 
 def test_weights_come_back_with_their_epoch(tmp_path):
     source, target = ToyNet(), ToyNet()
-    save_weights(tmp_path / "best.pt", source, 7)
+    save_weights(tmp_path / "best.pt", source, 7, {"name": "small"})
     assert load_weights(tmp_path / "best.pt", target) == 7
     assert bits(target.state_dict()) == bits(source.state_dict())
 
 
 def test_weights_of_another_net_are_refused_in_one_line(tmp_path):
-    save_weights(tmp_path / "best.pt", ToyNet(), 1)
+    save_weights(tmp_path / "best.pt", ToyNet(), 1, {})
     with pytest.raises(RunError) as caught:
         load_weights(tmp_path / "best.pt", ToyNet(num_classes=8))
     assert str(caught.value).startswith(f"{tmp_path / 'best.pt'}: weights of another net (")

@@ -4,6 +4,7 @@ Shapes: N faces, B batch, C channels, H x W pixels, K classes.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from fer_core.balance import plan_balance
 from fer_core.config import RunConfig
 from fer_core.data.store import Faces
 from fer_core.labels import EMOTIONS
+from fer_core.models import FaceClassifier
 from fer_core.runs import EpochRecord
+from fer_core.train.checkpoint import load_checkpoint, save_checkpoint
 from fer_core.train.loop import FaceTensors, Trainer
 from fer_core.train.placement import Placement
 from tests.faces import write_csv
@@ -74,6 +77,28 @@ class ToyNet(nn.Module):
         return self.head(self.dropout(self.norm(self.conv(x_BCHW)).relu().flatten(1)))
 
 
+class ToyBlocks(nn.Module):
+    """Two blocks of convolution and batch norm, dropout, a head: a net that can be frozen in part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block1 = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU())
+        self.block2 = nn.Sequential(nn.Conv2d(4, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU())
+        self.dropout = nn.Dropout(0.2)
+        self.head = nn.Sequential(nn.Linear(54, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 7))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.head(self.dropout(self.block2(self.block1(x_BCHW)).flatten(1)))
+
+
+def toy_classifier(freeze_until: str | None = None) -> FaceClassifier:
+    """`ToyBlocks` for faces of 12 pixels, its head told from its backbone."""
+    model = FaceClassifier(ToyBlocks(), image_size=12, head="head")
+    if freeze_until:
+        model.freeze_until(freeze_until)
+    return model
+
+
 def toy_trainer(
     config: RunConfig,
     train: FaceTensors,
@@ -96,3 +121,32 @@ def never(share: float) -> bool:
 
 def run_epochs(trainer: Trainer, public: FaceTensors, on_step: Callable[[float], bool] = never) -> list[EpochRecord]:
     return list(trainer.epochs(public, EMOTIONS[: trainer.balance.epoch_mix_K.size], on_step))
+
+
+def stop_at(trainer: Trainer, step: int) -> Callable[[float], bool]:
+    """An `on_step` that asks to stop once this step is done."""
+    return lambda share: trainer.step == step
+
+
+def through_disk(trainer: Trainer, config: RunConfig, folder: Path, **making: Any) -> Trainer:
+    """A new trainer in the place where the other one stands; its net began with other weights."""
+    save_checkpoint(folder / "last.pt", trainer.state())
+    other = toy_trainer(config, trainer.train, trainer.placement, init_seed=99, **making)
+    other.load_state(load_checkpoint(folder / "last.pt"))
+    return other
+
+
+def everything(trainer: Trainer, records: list[EpochRecord]) -> dict[str, Any]:
+    """All that must not depend on whether a training was interrupted: everything but the time it took."""
+    timeless = [{k: v for k, v in asdict(r).items() if k not in ("wall_s", "images_per_s")} for r in records]
+    state = {k: v for k, v in trainer.state().items() if k not in ("wall_s", "sums")}
+    return {"records": timeless, "state": bits(state)}
+
+
+def bits(value: Any) -> Any:
+    """Tensors as their bytes, so that `==` compares them bit for bit."""
+    if isinstance(value, Tensor):
+        return str(value.dtype), tuple(value.shape), value.detach().contiguous().numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
+    return [bits(item) for item in value] if isinstance(value, list | tuple) else value

@@ -12,6 +12,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "data": ("Data", ":material/database:", "The faces and how they are spread over the seven emotions."),
     "augment": ("Augment", ":material/auto_fix_high:", "What augmentation and balancing do to the faces."),
     "train": ("Train", ":material/model_training:", "Start a run, watch its curves, stop and resume it."),
+    "runs": ("Runs", ":material/table_rows:", "All runs in one table: what differed, what came of it, what you noted."),
     "compare": ("Compare", ":material/compare_arrows:", "Two runs side by side, with intervals on the differences."),
     "mistakes": ("Mistakes", ":material/search:", "The faces that a run gets wrong, and why."),
 }

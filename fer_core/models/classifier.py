@@ -12,6 +12,7 @@ from torch.nn import functional
 from fer_core.errors import ConfigError
 from fer_core.models.parts import BATCH_NORMS, is_frozen, last_linear, parameters_before
 
+Preset = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and spread of red, green and blue in 0..1, which torchvision's weights expect."""
@@ -36,12 +37,14 @@ class FaceClassifier(nn.Module):
         in_channels: int = 1,
         image_size: int | None = None,
         normalisation: str = "data",
+        preset: Preset = (IMAGENET_MEAN, IMAGENET_STD),
         head: str | None = None,
     ) -> None:
         """Args:
         image_size: side in pixels of what the net sees; None leaves an image as it comes.
-        normalisation: "data": what `normalise_by` sets, the same for all channels. "preset": ImageNet's, for each
-            channel, or with one channel the mean of the three.
+        normalisation: "data": what `normalise_by` sets, the same for all channels. "preset": that of the pretrained
+            weights, for each channel, or with one channel the mean of the three.
+        preset: mean and spread of red, green and blue.
         head: name of the module within `net` that is its head; None: the last linear layer.
         """
         super().__init__()
@@ -53,7 +56,9 @@ class FaceClassifier(nn.Module):
         """Where the weights come from, in a few words, such as "imagenet, fresh head"."""
         self._head = last_linear(net) if head is None else head
         self._held: list[str] | None = None
-        mean, std = _preset(in_channels) if normalisation == "preset" else (torch.tensor(0.5), torch.tensor(0.25))
+        mean, std = (
+            _of_channels(preset, in_channels) if normalisation == "preset" else (torch.tensor(0.5), torch.tensor(0.25))
+        )
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
@@ -143,7 +148,7 @@ class FaceClassifier(nn.Module):
         return images_BCHW
 
 
-def _preset(in_channels: int) -> tuple[Tensor, Tensor]:
-    """ImageNet's mean and spread: (3, 1, 1) for three channels, the mean of the three for one."""
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+def _of_channels(preset: Preset, in_channels: int) -> tuple[Tensor, Tensor]:
+    """Mean and spread: (3, 1, 1) for three channels, the mean of the three for one."""
+    mean, std = (torch.tensor(values) for values in preset)
     return (mean.view(3, 1, 1), std.view(3, 1, 1)) if in_channels == 3 else (mean.mean(), std.mean())

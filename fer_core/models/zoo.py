@@ -10,7 +10,7 @@ from torch import nn
 from fer_core import catalog
 from fer_core.catalog import check_name
 from fer_core.errors import ConfigError
-from fer_core.models.classifier import NORMALISATIONS, FaceClassifier
+from fer_core.models.classifier import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, FaceClassifier, Preset
 from fer_core.models.cnn import FerPlusVgg, SixLayerCnn
 from fer_core.models.efficientnet_lite import EfficientNetLite0
 from fer_core.models.parts import last_linear, make_head
@@ -34,6 +34,8 @@ register("efficientnet-lite0")(EfficientNetLite0)
 for _name in TORCHVISION:
     register(_name)(partial(build_published, _name))
 
+_PRESETS: dict[str, Preset] = {"efficientnet-lite0": ((127 / 255,) * 3, (128 / 255,) * 3)}
+"""Nets whose weights were trained with another normalisation than torchvision's: TensorFlow's for mobile devices."""
 _POOLED = frozenset({"vgg11", "vgg13", "vgg16"})
 """Nets of which a head of our own replaces the whole classifier."""
 
@@ -77,7 +79,9 @@ def create_model(
     head = last_linear(net)
     if head_hidden:
         _replace_head(net, head, name, num_classes, head_hidden, head_batch_norm, head_dropout)
-    model = FaceClassifier(net, in_channels=in_channels, image_size=image_size, normalisation=normalisation, head=head)
+    preset = _PRESETS.get(name, (IMAGENET_MEAN, IMAGENET_STD))
+    sizes = {"in_channels": in_channels, "image_size": image_size}
+    model = FaceClassifier(net, **sizes, normalisation=normalisation, preset=preset, head=head)
     if not isinstance(weights, str) or weights != "none":
         _load(model, weights, name)
     if freeze_until:
@@ -119,16 +123,8 @@ def _check_input(name: str, in_channels: int, image_size: int, normalisation: st
         raise ConfigError(f"in_channels is 1 (grey) or 3 (grey three times), not {in_channels}.")
     if normalisation not in NORMALISATIONS:
         raise ConfigError(f"normalisation is {' or '.join(NORMALISATIONS)}, not {normalisation!r}.")
-    entry = catalog.MODELS.get(name)
-    if entry is None:  # a plugin knows its own sizes
-        return
-    least, step = entry.least_size, entry.multiple_of
-    if image_size < least or image_size % step:
-        nearest = max(least, round(image_size / step) * step)
-        kind = f"multiples of {step}" if step > 1 else "sizes"
-        raise ConfigError(
-            f"image_size: {name} takes {kind} from {least} px up, and not {image_size}. Choose {nearest}, the nearest."
-        )
+    if name in catalog.MODELS:
+        catalog.check_size(name, image_size)
 
 
 def _check_head(hidden: int | None, batch_norm: bool, dropout: float) -> None:

@@ -66,7 +66,7 @@ class Trainer:
         assert config.epochs is not None, "the configuration is resolved"
         self.model, self.train, self.balance = model, train, balance
         self.config, self.placement = config, placement
-        self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
+        self.steps_per_epoch = len(_batches(torch.arange(len(train)), config.batch_size))
         self.total_steps = config.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(model, config)
         self.schedule = Schedule(self.optimizer, config, self.steps_per_epoch, config.epochs)
@@ -171,7 +171,7 @@ class Trainer:
     def _train_epoch(self, on_step: Callable[[float], bool]) -> None:
         epoch, first = divmod(self.step, self.steps_per_epoch)
         order = torch.from_numpy(self._epoch_order(epoch)).to(self.placement.device)
-        batches = order.split(self.config.batch_size)
+        batches = _batches(order, self.config.batch_size)
         self._hold_backbone(epoch < self.config.head_first_epochs)
         self.model.train()
         for rows_B in batches[first:]:
@@ -292,3 +292,11 @@ class Trainer:
     def _no_sums(self) -> _EpochSums:
         zero = torch.zeros((), device=self.placement.device)
         return _EpochSums(zero.clone(), zero.clone())
+
+
+def _batches(order_N: Tensor, size: int) -> list[Tensor]:
+    """Rows in batches; a single face left over joins the batch before it, for batch norm has no spread of one."""
+    batches = list(order_N.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches

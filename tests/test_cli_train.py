@@ -1,0 +1,154 @@
+"""`train` on the command line: recipes, their variants, nets of a user's own, and what is said before it begins."""
+
+import shlex
+
+import pytest
+
+from fer_core import catalog, cli, cli_train, plugins
+from fer_core.models import MODELS
+from fer_core.recipes import RECIPES
+from fer_core.runs import find_run, list_runs, runs_folder
+from tests.toy import toy_csv
+
+PLUGIN = '''
+from torch import nn
+from fer_core.models import register
+
+@register("one-layer")
+def one_layer(in_channels, num_classes, image_size):
+    """A single linear layer."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size**2, num_classes))
+'''
+SHORT = ("--epochs", "1", "--batch-size", "16", "--device", "cpu")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def data(tmp_path):
+    return toy_csv(tmp_path / "fer2013.csv", train=3, public=2, private=2)
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """The runs that a command would have trained."""
+    runs = []
+    monkeypatch.setattr(cli_train, "train_runs", lambda found, queue: runs.extend(found))
+    return runs
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A user's file; what it registers is gone after the test."""
+    before = dict(MODELS), dict(catalog.MODELS)
+    path = tmp_path / "my models.py"
+    path.write_text(PLUGIN)
+    yield path
+    plugins._loaded.clear()
+    plugins._named.clear()
+    for table, was in zip((MODELS, catalog.MODELS), before, strict=True):
+        table.clear()
+        table.update(was)
+
+
+def train(*words):
+    return cli.main(["train", *map(str, words)])
+
+
+def test_a_recipe_is_a_whole_configuration_with_what_is_changed_on_top(data, begun, capsys):
+    assert train("--data", data, "--recipe", "cnn6", "--lr", "0.01") == 0
+    [run] = begun
+    config = run.config()
+    assert run.name == "cnn6"
+    assert (config.model, config.optimizer, config.lr, config.epochs) == ("cnn6", "adam", 0.01, 12)
+    assert config.differences().keys() >= {"lr"}
+    assert capsys.readouterr().out == "cnn6: cnn6, 1.50M parameters, 87M multiply-adds a face\n"
+
+
+def test_a_variant_is_named_with_its_recipe(data, begun, capsys):
+    assert train("--data", data, "--recipe", "vgg16-frozen/scratch", "--head-hidden", "8") == 0
+    [run] = begun
+    assert run.name == "vgg16-frozen-scratch"
+    assert (run.config().weights, run.config().freeze_until, run.config().head_hidden) == ("none", "none", 8)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_sweep_trains_every_variant_with_the_same_change(data, begun):
+    words = ("--weights", "none", "--image-size", "32", "--seed", "3")
+    assert train("--data", data, "--recipe", "vgg16-frozen", "--sweep", *words) == 0
+    assert [run.name for run in begun] == [f"vgg16-frozen-{variant}" for variant in RECIPES["vgg16-frozen"].swept]
+    assert len(begun) == 8
+    assert {(run.config().image_size, run.config().weights, run.config().seed) for run in begun} == {(32, "none", 3)}
+    assert [run.config().head_hidden for run in begun] == [0, 8, 16, 32, 32, 32, 32, 32]
+
+
+def test_frozen_random_weights_are_pointed_out(data, begun, capsys):
+    assert train("--data", data, "--recipe", "resnet18-grey", "--weights", "none") == 0
+    output = capsys.readouterr()
+    assert output.err == (
+        "note: the layers before layer2 keep their random weights, which are worth nothing. "
+        "resnet18-grey/scratch trains all of it.\n"
+    )
+    assert "11.17M parameters, 1% of them frozen" in output.out
+
+
+def test_weights_that_cannot_be_had_leave_no_run_behind(data, begun, capsys, monkeypatch, tmp_path):
+    import urllib.error
+    import urllib.request
+
+    def unreachable(*arguments, **more):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("torch.hub.urlopen", unreachable)
+    assert train("--data", data, "--recipe", "resnet18-grey") == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "resnet18-f37072fd.pth" in line
+    assert str(tmp_path / "torch" / "hub" / "checkpoints") in line
+    assert line.endswith(" Or train --recipe resnet18-grey/scratch, which needs none.\n")
+    assert begun == [] and not runs_folder().exists()
+
+
+def test_a_sweep_has_names_of_its_own(begun, capsys):
+    assert train("--sweep", "--recipe", "vgg16-frozen", "--name", "mine") == 2
+    assert train("--sweep") == 2
+    expected = "error: --sweep trains the variants of a recipe, under their names: give --recipe, no --name.\n"
+    assert capsys.readouterr().err == 2 * expected
+
+
+def test_a_net_of_ones_own_trains_and_is_judged(data, plugin, capsys):
+    assert train("--data", data, "--plugin", plugin, "--model", "one-layer", *SHORT) == 0
+    [run] = list_runs()
+    assert run.name == "one-layer-as-is" and run.status().state == "done"
+    assert run.config().plugin == str(plugin.resolve())
+    assert run.views("private") == ("none", "flip", "ten-crop")
+    assert "one-layer, 0.02M parameters" in capsys.readouterr().out
+    assert cli.main(["evaluate", run.name]) == 0
+
+
+def test_a_run_of_ones_own_net_is_read_by_a_program_that_does_not_know_the_net(data, plugin, begun):
+    assert train("--data", data, "--plugin", plugin, "--model", "one-layer") == 0
+    MODELS.pop("one-layer"), catalog.MODELS.pop("one-layer")
+    assert find_run(begun[0].name).config().model == "one-layer"
+
+
+def test_a_run_is_resumed_only_where_its_file_is_named(data, plugin, begun, monkeypatch, capsys):
+    assert train("--data", data, "--plugin", plugin, "--model", "one-layer", *SHORT) == 0
+    [run] = begun
+    monkeypatch.undo()
+    monkeypatch.setenv("FER_RUNS", str(run.path.parent))
+    plugins._unload(plugin.resolve())
+    plugins._named.clear()
+    assert train("--resume", run.name) == 2
+    assert f"--plugin {shlex.quote(str(plugin.resolve()))}" in capsys.readouterr().err
+    assert run.status().state == "failed"
+    assert train("--resume", run.name, "--plugin", plugin) == 0
+    assert run.status().state == "done"
+
+
+def test_an_unknown_model_beside_a_plugin_is_one_line(data, plugin, capsys):
+    assert train("--data", data, "--plugin", plugin, "--model", "two-layers") == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: no model named 'two-layers'. Did you mean 'one-layer'? Known: ")
