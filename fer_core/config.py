@@ -18,6 +18,9 @@ from fer_core.recipes import find_recipe, from_scratch, sweep
 FORMAT = 2
 """Format number of `config.json`. 1 had a field for each augmentation step; it is still read."""
 
+NO_STEPS = "none"
+"""What a command line and an address say for an empty list of augmentation steps."""
+
 NAMED: dict[str, tuple[str, Any]] = {
     "labels": ("label mode", catalog.LABELS),
     "model": ("model", catalog.MODELS),
@@ -180,8 +183,7 @@ class RunConfig(BaseModel):
     @field_validator("augment_steps")
     @classmethod
     def _steps(cls, steps: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        # An empty text is what a command line can say for no steps at all.
-        return None if steps is None else Augmentation.parse(step for step in steps if step).texts()
+        return None if steps is None else Augmentation.parse(step for step in steps if step != NO_STEPS).texts()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -326,7 +328,7 @@ def flag(field: str) -> str:
 def _words(field: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag(field) if value else flag(f"no_{field}")]
-    return [flag(field), ",".join(value) if isinstance(value, tuple) else str(value)]
+    return [flag(field), ",".join(value) or NO_STEPS if isinstance(value, tuple) else str(value)]
 
 
 def is_whole(field: str) -> bool:

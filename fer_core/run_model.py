@@ -15,6 +15,9 @@ from fer_core.recipes import from_scratch
 from fer_core.runs import Run, find_run
 from fer_core.train.checkpoint import load_checkpoint, load_weights
 
+_UNSET = (0.5, 0.25)
+"""Mean and spread of a `FaceClassifier` that nobody has set. A run's weights bring theirs, ImageNet's bring none."""
+
 
 def architecture(config: RunConfig, classes: int, image_size: tuple[int, int]) -> dict[str, Any]:
     """What `create_model` takes, weights left out; plain values, kept beside the weights.
@@ -56,7 +59,7 @@ def make_model(config: RunConfig, store: FaceStore, images_NHW: Tensor) -> FaceC
         )
     except ConfigError as error:
         raise ConfigError(f"{error}{_instead(config)}") from None
-    if model.loaded == "fresh weights" or config.weights == "imagenet":
+    if config.normalisation == "data" and (model.mean.item(), model.std.item()) == _UNSET:
         model.normalise_by(*grey_statistics(images_NHW))
     return model
 
@@ -68,11 +71,16 @@ def load_model(run: Run) -> FaceClassifier:
     config = run.config()
     _use_plugin(config)
     saved = load_checkpoint(run.best).get("architecture")
-    if saved is None:  # a run of version 0.2 or older: its net has no options
-        saved = {"name": config.model, "num_classes": len(run.environment()["data"]["classes"])}
-    model = create_model(**saved)
+    model = _old_model(run) if saved is None else create_model(**saved)
     load_weights(run.best, model)
     return model.eval()
+
+
+def _old_model(run: Run) -> FaceClassifier:
+    """The net of a run of version 0.2 or older: it has no options, and takes a face in the size that it has."""
+    model = create_model(run.config().model, num_classes=len(run.environment()["data"]["classes"]))
+    model.image_size = None
+    return model
 
 
 def grey_statistics(images_NHW: Tensor) -> tuple[float, float]:

@@ -39,6 +39,8 @@ FORMAT = 1
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 STATES = ("queued", "running", "stopping", "stopped", "done", "failed", "lost")
 """A run's life. `lost` is never written: it is what a reader calls an active run whose process is gone."""
+LARGE_GAP = 0.15
+"""A train accuracy so far above the public one is over-fitting: nets that generalise lie within a few points."""
 ACTIVE = ("queued", "running", "stopping")
 
 
@@ -75,6 +77,11 @@ class EpochRecord:
     images_per_s: float
     """Training faces a second over the epoch, evaluation left out."""
     wall_s: float
+
+    @property
+    def gap(self) -> float:
+        """By how much the net is better on its training faces, though they are augmented, than on public."""
+        return self.train_accuracy - self.public_accuracy
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from fer_core.compare import compare
 from fer_core.errors import FerError
 from fer_core.predictions import report_on
 from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, label_note, run_curves
-from ui.run_picker import pick_run, pick_split, runs_or_empty_state
+from ui.run_picker import pick_run, pick_split, pick_view, runs_or_empty_state
 from ui.theme import plot
 
 st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
-left, right, third = st.columns([2, 2, 1.5])
+left, right, third, fourth = st.columns([2, 2, 1.1, 1.4])
 with left:
     a = pick_run("Run A", runs, key="a")
 with right:
@@ -23,8 +23,10 @@ with right:
 chosen = [run for run in (a, b) if run]
 with third:
     split = pick_split(chosen, key="on")
+with fourth:
+    view = pick_view(chosen, split, key="view")
 try:
-    predictions = [run.predictions(split) for run in chosen]
+    predictions = [run.predictions(split, view) for run in chosen]
     comparison = compare(*predictions) if len(predictions) == 2 else None
     if comparison:
         reports = [comparison.a, comparison.b]

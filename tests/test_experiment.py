@@ -1,9 +1,11 @@
 """From a configuration to a finished run: what training may see, what a run leaves behind, who may go on with it."""
 
+import itertools
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,16 @@ from filelock import FileLock
 from fer_core import experiment
 from fer_core.data import FaceStore, open_store
 from fer_core.environment import source_hash
-from fer_core.errors import DataError, RunError
+from fer_core.errors import ConfigError, DataError, RunError
 from fer_core.evaluate import evaluate
-from fer_core.experiment import grey_statistics, load_model, train_run
+from fer_core.experiment import check_trainable, train_run
 from fer_core.labels import EMOTIONS
 from fer_core.models import create_model, parameter_count
+from fer_core.run_model import load_model
 from fer_core.runs import EpochRecord, Run, create_run
 from fer_core.train import loop
-from fer_core.train.loop import Trainer, predict_logits
+from fer_core.train.loop import Trainer
+from fer_core.views import predict_logits
 from tests.faces import write_csv
 from tests.toy import striped_faces, toy_config, toy_csv
 
@@ -63,8 +67,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Seen:
     return Seen(tmp_path_factory.mktemp("whole"), data)
 
 
+QUICK = {"tensorboard": False, "views": ("none",)}
+
+
 def new_run(data: Path, name: str = "one", **config: Any) -> Run:
-    return create_run(toy_config(data=str(data), **config), name)
+    return create_run(toy_config(**{"data": str(data), **QUICK, **config}), name)
 
 
 def stop_after(run: Run, steps: int) -> Any:
@@ -103,19 +110,30 @@ def test_training_sees_the_train_split_and_not_one_face_more(whole):
 
 
 def test_private_is_not_read_before_the_training_is_over(data, monkeypatch):
-    run, states = new_run(data, epochs=2), []
+    run, states = new_run(data, epochs=2, views=("flip", "ten-crop")), []
     store = open_store(str(data))
     private = {image.tobytes() for image in store.images_NHW[store.rows("private")]}
 
-    def spied(model: Any, images: torch.Tensor) -> torch.Tensor:
+    def spied(model: Any, images: torch.Tensor, view: str, *rest: Any) -> torch.Tensor:
         if images[0].numpy().tobytes() in private:
-            states.append((len(run.history()), len(images)))
-        return predict_logits(model, images)
+            states.append((len(run.history()), len(images), view))
+        return predict_logits(model, images, view, *rest)
 
-    monkeypatch.setattr(experiment, "predict_logits", spied)
     monkeypatch.setattr(loop, "predict_logits", spied)
     train_run(run)
-    assert states == [(2, 28)], "once, after both epochs"
+    assert states == [(2, 28, view) for view in ("none", "flip", "ten-crop")], "once by each view, after both epochs"
+
+
+def test_the_pictures_of_private_are_not_even_taken_before(data, monkeypatch):
+    run, taken, original = new_run(data, epochs=2), [], experiment._tensors
+
+    def spied(view: FaceStore, split: str, device: torch.device) -> Any:
+        taken.append((split, len(run.history())))
+        return original(view, split, device)
+
+    monkeypatch.setattr(experiment, "_tensors", spied)
+    train_run(run)
+    assert taken == [("train", 0), ("public", 0), ("public", 2), ("private", 2)]
 
 
 def test_faces_are_normalised_by_the_train_split_alone(whole):
@@ -125,15 +143,6 @@ def test_faces_are_normalised_by_the_train_split_alone(whole):
     assert best["mean"].item() == pytest.approx(whole.start_mean) and best["std"].item() == pytest.approx(
         whole.start_std
     )
-
-
-def test_grey_statistics_of_one_grey_do_not_divide_by_zero():
-    assert grey_statistics(torch.full((2, 3, 3), 51, dtype=torch.uint8)) == pytest.approx((0.2, 1 / 255))
-
-
-def test_grey_statistics_by_hand():
-    images = torch.tensor([[[0, 255]], [[255, 255]]], dtype=torch.uint8)
-    assert grey_statistics(images) == pytest.approx((0.75, 0.75**0.5 / 2))
 
 
 # --- what a finished run leaves behind ------------------------------------------------------------------------------
@@ -223,6 +232,101 @@ def test_a_run_that_stops_early_is_done_with_predictions_on_private(data):
     train_run(run)
     assert len(run.history()) == 2
     assert run.status().state == "done" and run.splits() == ("public", "private")
+
+
+def test_a_run_that_runs_out_of_time_is_done_with_predictions_on_private(data, monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))  # 4 s an epoch
+    run = new_run(data, epochs=8, time_limit_min=0.15)
+    train_run(run)
+    assert [record.wall_s for record in run.history()] == [4, 8]
+    assert run.status().state == "done" and run.splits() == ("public", "private")
+
+
+def test_the_best_weights_say_what_net_they_belong_to(data):
+    run = new_run(data, epochs=1, image_size=32, channels=3, head_hidden=8, freeze_until="blocks.1")
+    train_run(run)
+    saved = torch.load(run.best, weights_only=True)
+    assert saved["architecture"] == {
+        "name": "small", "in_channels": 3, "num_classes": 7, "image_size": 32, "freeze_until": "blocks.1",
+        "head_hidden": 8, "head_batch_norm": False, "head_dropout": 0.0, "normalisation": "data",
+    }  # fmt: skip
+    model = create_model(**saved["architecture"], weights=saved["model"])
+    found = predict_logits(model, private_images(open_store(str(data)))).numpy()
+    # The run judges by pictures that were resized as in training, the net resizes by itself: nearly the same.
+    assert np.abs(found - run.predictions("private").logits_NK).max() < 1e-3
+    environment = run.environment()
+    assert environment["parameters"] == parameter_count(model) and environment["frozen_share"] == model.frozen_share > 0
+    assert environment["multiply_adds"] > 0 and environment["weights"] == "fresh weights"
+
+
+# --- what cannot be trained -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"freeze_until": "layer3"}, "freeze_until: no layer named 'layer3' in small. At the top level: stem, "),
+        ({"weights": "nowhere"}, "--weights nowhere: neither none, imagenet nor a file, and no run named 'nowhere' in"),
+        ({"weights": "imagenet"}, "weights: there are no ImageNet weights for 'small'."),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_there_is_a_run(data, config, message):
+    with pytest.raises(ConfigError) as caught:
+        check_trainable(toy_config(**config), open_store(str(data)))
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_a_check_draws_nothing_from_the_callers_random_state(data):
+    before = torch.get_rng_state()
+    check_trainable(toy_config(), open_store(str(data)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- test-time views ------------------------------------------------------------------------------------------------
+
+
+def private_images(store: FaceStore) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(store.images_NHW[store.rows("private")]))
+
+
+def test_a_run_is_judged_by_every_view_and_chosen_by_the_plain_one(whole):
+    for split in ("public", "private"):
+        assert whole.run.views(split) == ("none", "flip", "ten-crop")
+        answers = [whole.run.predictions(split, view).logits_NK.tobytes() for view in whole.run.views(split)]
+        assert len(set(answers)) == 3
+
+
+def test_the_flip_view_is_the_mean_of_a_face_and_its_mirror_image(whole):
+    model, images = load_model(whole.run), private_images(whole.store)
+    mean = (predict_logits(model, images) + predict_logits(model, images.flip(2))) / 2
+    assert np.abs(mean.numpy() - whole.run.predictions("private", "flip").logits_NK).max() < 1e-5
+
+
+@pytest.mark.parametrize("view", ["none", "flip", "ten-crop"])
+def test_a_restored_net_gives_the_answers_of_each_view(whole, view):
+    logits = predict_logits(load_model(whole.run), private_images(whole.store), view)
+    assert np.abs(logits.numpy() - whole.run.predictions("private", view).logits_NK).max() < 1e-5
+
+
+def test_only_the_views_that_were_asked_for_are_taken(data):
+    run = new_run(data, epochs=1, views=("flip",))
+    train_run(run)
+    assert run.views("private") == ("none", "flip")
+    with pytest.raises(RunError) as caught:
+        run.predictions("private", "ten-crop")
+    assert str(caught.value) == (
+        "run 'one' was not judged by the view 'ten-crop' (it has: none, flip). Name it in --views when you train."
+    )
+
+
+def test_a_net_that_learned_from_crops_is_judged_by_such_crops(data):
+    run = new_run(data, epochs=1, augment_steps=("crop:0.25",), image_size=24, views=("ten-crop",))
+    train_run(run)
+    images = private_images(open_store(str(data)))
+    for view in ("none", "ten-crop"):
+        logits = predict_logits(load_model(run), images, view, crop=0.25, size=24).numpy()
+        assert np.abs(logits - run.predictions("private", view).logits_NK).max() < 1e-5
 
 
 # --- randomness -----------------------------------------------------------------------------------------------------

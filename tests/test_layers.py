@@ -19,16 +19,17 @@ LIGHT = (
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate", "predictions",
-    "runs", "run_shelf", "run_facts", "run_table", "compare", "mistakes", "browse", "mosaic", "chart_parts", "charts", "run_charts", "data_charts",
+    "runs", "run_shelf", "run_facts", "run_table", "compare", "mistakes", "browse", "mosaic",
+    "chart_parts", "charts", "run_charts", "data_charts",
     "launcher",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (
-    "affine", "augment", "views", "losses", "models.small", "models.cnn", "models.efficientnet_lite", "models.published",
-    "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost", "models", "plugins",
-    "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup", "train.loop",
-    "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console", "cli_parts", "cli_data", "cli_train",
-    "cli", "__main__",
+    "affine", "augment", "views", "losses", "models.small", "models.cnn", "models.efficientnet_lite",
+    "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
+    "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup", "train.loop",
+    "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console",
+    "cli_parts", "cli_data", "cli_train", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)

@@ -203,6 +203,7 @@ def test_a_schedule_goes_on_in_the_middle_of_an_epoch(name, steps_done):
     used = []
     for _ in range(steps_done):
         used.append([group["lr"] for group in first.optimizer.param_groups])
+        first.optimizer.step()
         first.after_step()
     second = start(**config)
     second.optimizer.load_state_dict(first.optimizer.state_dict())

@@ -1,11 +1,13 @@
 """The loop and its parts: loss, placement, weight averaging, the best epoch, the ends of a training, checkpoints."""
 
+import copy
 import itertools
 import math
 import os
 import pickle
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from fer_core.train import loop
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from fer_core.train.loop import FaceTensors, Trainer, predict_logits, to_floats
 from fer_core.train.optimizer import make_average
-from fer_core.train.placement import Placement, choose_placement
+from fer_core.train.placement import Placement, choose_placement, keep_depthwise_in_float32
 from tests.toy import (
     CPU_BF16,
     CPU_FP32,
@@ -130,6 +132,76 @@ def test_training_runs_in_bf16_and_evaluation_in_float32():
     trainer.model.head.register_forward_hook(lambda module, inputs, output: dtypes[module.training].add(output.dtype))
     run_epochs(trainer, PUBLIC)
     assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}
+
+
+# --- depthwise convolutions -----------------------------------------------------------------------------------------
+
+
+class Depthwise(nn.Module):
+    """A depthwise convolution between two others, one of them grouped; a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.deep = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.head = nn.Linear(8, 7)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.head(self.grouped(self.deep(self.first(x_BCHW).relu())).mean((2, 3)))
+
+
+def depthwise(placement: Placement) -> Depthwise:
+    torch.manual_seed(3)
+    net = Depthwise()
+    keep_depthwise_in_float32(net, placement)
+    return net
+
+
+def dtypes_in_bf16(net: nn.Module) -> dict[str, torch.dtype]:
+    found: dict[str, torch.dtype] = {}
+    for name, module in net.named_children():
+        module.register_forward_hook(lambda module, inputs, output, name=name: found.update({name: output.dtype}))
+    with CPU_BF16.autocast():
+        net(torch.rand(2, 1, 12, 12))
+    return found
+
+
+def test_in_bf16_depthwise_convolutions_alone_are_computed_in_float32():
+    bf16, fp32 = torch.bfloat16, torch.float32
+    assert dtypes_in_bf16(depthwise(CPU_FP32)) == dict.fromkeys(("first", "deep", "grouped", "head"), bf16)
+    assert dtypes_in_bf16(depthwise(CPU_BF16)) == {"first": bf16, "deep": fp32, "grouped": bf16, "head": bf16}
+
+
+@pytest.mark.parametrize("placement", [CPU_FP32, Placement(torch.device("cuda"), bf16=True)], ids=str)
+def test_elsewhere_nothing_changes(placement):
+    assert {type(module) for module in depthwise(placement).children()} == {nn.Conv2d, nn.Linear}
+
+
+def test_a_net_kept_in_float32_answers_and_learns_as_before():
+    faces = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    kept, plain = depthwise(CPU_BF16), depthwise(CPU_FP32)
+    assert torch.equal(kept(faces), plain(faces)), "outside of autocast nothing is another"
+    for net in (kept, plain):
+        with CPU_BF16.autocast():
+            net(faces).float().square().mean().backward()
+    with CPU_BF16.autocast():
+        torch.testing.assert_close(kept(faces), plain(faces), atol=0.02, rtol=0.02)
+    for kept_p, plain_p in zip(kept.parameters(), plain.parameters(), strict=True):
+        assert kept_p.grad.dtype == torch.float32
+        assert (kept_p.grad - plain_p.grad).norm() <= 0.05 * plain_p.grad.norm() + 1e-4
+
+
+def test_a_net_kept_in_float32_can_be_copied_saved_and_restored():
+    kept, plain = depthwise(CPU_BF16), Depthwise()
+    plain.load_state_dict(kept.state_dict())
+    assert bits(plain.state_dict()) == bits(kept.state_dict()) and isinstance(kept.deep, nn.Conv2d)
+    average = make_average(kept, 0.9)
+    average.update_parameters(kept)
+    assert dtypes_in_bf16(average.module)["deep"] == torch.float32
+    again = copy.deepcopy(kept)
+    assert bits(again.state_dict()) == bits(kept.state_dict()) and again.deep.weight is not kept.deep.weight
+    assert type(again.deep) is type(kept.deep)
 
 
 # --- weight averaging -------------------------------------------------------------------------------------------------
@@ -399,6 +471,14 @@ def test_early_stopping_waits_for_patience_epochs_without_a_better_one(monkeypat
     assert improvements(epochs=6, patience=2) == [True, False, True, False, False]
 
 
+@pytest.mark.parametrize(("select_by", "epochs"), [("accuracy", 4), ("macro_f1", 5), ("loss", 3)])
+def test_early_stopping_goes_by_the_metric_that_selects(monkeypatch, select_by, epochs):
+    # The best one is epoch 2 by accuracy, 3 by macro-F1, 1 by loss; two epochs more, and it stops.
+    figures = [(0.5, 0.3, 1.0), (0.6, 0.3, 1.1), (0.5, 0.4, 1.2), (0.5, 0.4, 1.3), (0.5, 0.4, 1.4), (0.9, 0.9, 0.1)]
+    judge_as(monkeypatch, *figures)
+    assert len(improvements(epochs=6, patience=2, select_by=select_by)) == epochs
+
+
 def test_patience_0_never_stops(monkeypatch):
     judge_as(monkeypatch, *[(0.5, 0.5, 1.0)] * 6)
     assert len(improvements(epochs=6, patience=0)) == 6
@@ -418,6 +498,45 @@ def test_patience_is_counted_across_a_resume(monkeypatch, tmp_path):
     records = run_epochs(first, PUBLIC, stop_at(first, 7))
     records += run_epochs(through_disk(first, config, tmp_path), PUBLIC)
     assert [record.epoch for record in records] == [1, 2, 3, 4]
+
+
+# --- a time limit ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes a second and each evaluation one: an epoch of three steps takes four."""
+    seconds = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "epochs"), [(0, 6), (1, 1), (4, 1), (7.9, 1), (8.1, 2), (11, 2), (12.1, 3), (23, 5), (24.1, 6), (99, 6)]
+)
+@pytest.mark.usefixtures("clock")
+def test_no_epoch_is_begun_that_would_end_after_the_limit(limit_s, epochs):
+    trainer = toy_trainer(toy_config(epochs=6, time_limit_min=limit_s / 60), TRAIN)
+    records = run_epochs(trainer, PUBLIC)
+    assert [record.wall_s for record in records] == [4.0 * (k + 1) for k in range(epochs)]
+    assert not trainer.stopped and run_epochs(trainer, PUBLIC) == []
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_time_before_a_stop_counts_towards_the_limit(tmp_path):
+    config = toy_config(epochs=6, time_limit_min=13 / 60)
+    first = toy_trainer(config, TRAIN)
+    records = run_epochs(first, PUBLIC, stop_at(first, 4))
+    records += run_epochs(through_disk(first, config, tmp_path), PUBLIC)
+    assert [record.wall_s for record in records] == [4.0, 8.0, 12.0]
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_epoch_that_was_begun_is_ended_whatever_the_limit(tmp_path):
+    config = toy_config(epochs=6, time_limit_min=8.1 / 60)
+    first = toy_trainer(config, TRAIN)
+    run_epochs(first, PUBLIC, stop_at(first, 4))
+    first.wall_s += 1000
+    assert len(run_epochs(through_disk(first, config, tmp_path), PUBLIC)) == 1
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_the_preset_normalisation_of_one_channel_is_the_mean_of_three():
         ("small", {"in_channels": 2}, "in_channels is 1 (grey) or 3 (grey three times), not 2."),
         ("small", {"normalisation": "zca"}, "normalisation is data or preset, not 'zca'."),
         ("small", {"image_size": 20}, "small cannot take pictures of 20 pixels: its side is at least 24."),
-        ("vit-b16", {"image_size": 50}, "vit-b16 cannot take pictures of 50 pixels: its side is at least 32, a multiple of 16."),
+        ("vit-b16", {"image_size": 50}, "vit-b16 cannot take pictures of 50 pixels: its side is at least 32,"),
         ("small", {"head_hidden": -1}, "head_hidden is 0 or more units"),
         ("small", {"head_hidden": 4, "head_dropout": 1.0}, "head_dropout is at least 0 and below 1, not 1.0."),
         ("small", {"head_dropout": 0.5}, "head_dropout belongs to a hidden layer of the head. Set head_hidden"),

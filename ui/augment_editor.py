@@ -19,7 +19,7 @@ from fer_core.augmentations import Augmentation, Step
 from fer_core.catalog import AUGMENT_OPERATIONS
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore
-from fer_core.errors import ConfigError
+from fer_core.errors import ConfigError, FerError
 from fer_core.mosaic import face_grid
 from ui.source import key_of
 
@@ -108,7 +108,7 @@ def current(name: str) -> tuple[Augmentation, str]:
         values[SHARE] = st.query_params[SHARE]
     try:
         augmentation = RunConfig.parse(values).augmentation()
-        if len(augmentation.steps) > MOST_STEPS:
+        if STEPS in values and len(augmentation.steps) > MOST_STEPS:
             raise ConfigError(f"{len(augmentation.steps)} steps; at most {MOST_STEPS} are shown.")
     except ConfigError as error:
         return augmentations.find(name).augmentation, str(error).replace("--augment-", "augment_")
@@ -120,16 +120,10 @@ def differences(name: str, augmentation: Augmentation) -> dict[str, str]:
     own = augmentations.find(name).augmentation
     if augmentation == own:
         return {}
-    values = {} if augmentation.steps == own.steps else {STEPS: ",".join(augmentation.texts())}
+    values = {} if augmentation.steps == own.steps else {STEPS: ",".join(augmentation.texts()) or "none"}
     # Which share a recipe with other steps starts from is for `RunConfig` to say.
     start = RunConfig.parse({NAME: name} | {key: value.split(",") for key, value in values.items()}).augmentation()
     return values if start.share == augmentation.share else {**values, SHARE: f"{augmentation.share:g}"}
-
-
-def for_training(name: str, augmentation: Augmentation) -> dict[str, str]:
-    """`differences` as the Train page reads them: there an empty text stands for the recipe's own steps."""
-    values = differences(name, augmentation)
-    return {SHARE: "0"} if values.get(STEPS) == "" else values
 
 
 def picture(
@@ -221,7 +215,7 @@ def _shown() -> Augmentation:
     def value(key: str, otherwise: float) -> float:
         return float(f"{st.session_state.get(key, otherwise):g}")  # 0.3, not 0.30000000000000004
 
-    augmentation, _ = current(st.session_state[NAME])
+    augmentation, _ = current(_chosen())
     steps = []
     for place, step in enumerate(augmentation.steps):
         strength, probability = _keys(place, step)
@@ -230,17 +224,22 @@ def _shown() -> Augmentation:
     return Augmentation(tuple(steps), value(_SHARE_SLIDER, augmentation.share))
 
 
+def _chosen() -> str:
+    """The recipe's name; the default's where its file has been deleted meanwhile, as the select box will show it."""
+    name = st.session_state[NAME]
+    return name if name in augmentations.all_recipes() else RunConfig.model_fields[NAME].default
+
+
 def _write(augmentation: Augmentation) -> None:
-    values = differences(st.session_state[NAME], augmentation)
-    for key in (STEPS, SHARE):
-        if key not in values:
-            st.query_params.pop(key, None)
-        elif st.query_params.get(key) != values[key]:
-            st.query_params[key] = values[key]
+    values = differences(_chosen(), augmentation)
+    for key in {STEPS, SHARE} - values.keys():
+        st.query_params.pop(key, None)
+    if any(st.query_params.get(key) != value for key, value in values.items()):
+        st.query_params.update(values)  # at once: one step of the Back button
 
 
 def _reset() -> None:
-    _write(augmentations.find(st.session_state[NAME]).augmentation)
+    _write(augmentations.find(_chosen()).augmentation)
 
 
 def _slid() -> None:
@@ -250,7 +249,7 @@ def _slid() -> None:
 def _move_up(place: int) -> None:
     shown = _shown()
     steps = list(shown.steps)
-    steps.insert(max(0, place - 1), steps.pop(place))
+    steps[place - 1 : place + 1] = steps[place - 1 : place + 1][::-1]
     _write(replace(shown, steps=tuple(steps)))
 
 
@@ -270,7 +269,7 @@ def _save() -> None:
     name = st.session_state[_SAVE_AS].strip()
     try:
         augmentations.save(name, _shown())
-    except (ConfigError, OSError) as error:
+    except FerError as error:
         st.session_state[_SAVE_ERROR] = str(error)
         return
     st.session_state[NAME], st.session_state[_SAVE_AS] = name, ""

@@ -7,7 +7,7 @@ import streamlit as st
 
 from fer_core import launcher
 from fer_core.errors import FerError
-from fer_core.runs import ACTIVE, EpochRecord, Run, Status, list_runs
+from fer_core.runs import ACTIVE, LARGE_GAP, EpochRecord, Run, Status, list_runs
 from ui.report import run_curves
 from ui.steps import in_words
 
@@ -15,21 +15,35 @@ _COLORS = {
     "queued": "gray", "running": "blue", "stopping": "orange", "stopped": "orange",
     "done": "green", "failed": "red", "lost": "red",
 }  # fmt: skip
+_MOST_ROWS = 8
+"""A sweep is watched whole."""
 _UNHEARD_S = 20
 """A stop that has not been heard for so long gets a second button that ends the process."""
 
 
 def live_runs() -> None:
-    """The active runs, or the latest two, with their curves; polls once a second while one is active."""
+    """The active runs, or the latest two, and any others that are chosen, with their curves on one chart.
+
+    Polls once a second while a run is active.
+    """
     active = bool(launcher.active_runs())
-    st.fragment(_draw, run_every=1.0 if active else None)(active)
+    names = [run.name for run in list_runs()]
+    more: list[str] = []
+    if len(names) > 2:
+        more = st.multiselect(
+            "More runs on the chart", names, key="with", bind="query-params", placeholder="any number of runs"
+        )
+    st.fragment(_draw, run_every=1.0 if active else None)(active, more)
 
 
-def _draw(was_active: bool) -> None:
+def _draw(was_active: bool, more: Sequence[str]) -> None:
     active = launcher.active_runs()
     if was_active and not active:
         st.rerun()  # the whole page, so that polling ends and Compare's button appears
-    shown = (active + [run for run in list_runs() if run not in active])[:2]
+    runs = list_runs()
+    latest = active[:_MOST_ROWS] + [run for run in runs if run not in active]
+    shown = latest[: max(2, min(len(active), _MOST_ROWS))]
+    shown += [run for run in runs if run.name in more and run not in shown]
     if not shown:
         st.caption("No run yet. Press a button above; the curves appear here.")
         return
@@ -37,7 +51,9 @@ def _draw(was_active: bool) -> None:
     shown.sort(key=lambda run: statuses[run.name].created)
     for run in shown:
         _row(run, statuses[run.name])
-    _curves(shown)
+    if len(active) > _MOST_ROWS:
+        st.caption(f"{len(active) - _MOST_ROWS} more are waiting.")
+    _curves([run for run in shown if run.history()])
     if not active:
         _next_step([run for run in shown if statuses[run.name].state == "done"])
 
@@ -93,10 +109,23 @@ def _act(label: str, run: Run, action: object, icon: str) -> None:
 
 
 def _curves(runs: Sequence[Run]) -> None:
-    if not any(run.history() for run in runs):
+    if not runs:
         st.caption("The first point appears when the first epoch is done.")
         return
     run_curves(runs)
+    for run in runs:
+        _over_fit(run)
+
+
+def _over_fit(run: Run) -> None:
+    last = run.history()[-1]
+    if last.gap > LARGE_GAP:
+        st.warning(
+            f"**{run.name}** is right on {last.train_accuracy:.0%} of its training faces and on "
+            f"{last.public_accuracy:.0%} of public, {100 * last.gap:.0f} points fewer: it learns faces by heart. "
+            "More augmentation, weight decay, dropout or mixup, a smaller net, or fewer epochs narrow the gap.",
+            icon=":material/overview_key:",
+        )
 
 
 def _next_step(done: Sequence[Run]) -> None:

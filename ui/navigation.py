@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from ui.plugins import use_plugins
+
 _FOLDER = Path(__file__).resolve().parent.parent / "pages"
 _ENTRY = "_entry"
 
@@ -22,7 +24,9 @@ PAGES: dict[str, tuple[str, str, str]] = {
 def enter() -> None:
     """Show the bar of pages and run the page of the address. Only the entry point calls this."""
     st.session_state[_ENTRY] = True
-    _declare().run()
+    page = _declare()
+    use_plugins()
+    page.run()
 
 
 def guard() -> None:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from fer_core.catalog import VIEWS
 from fer_core.errors import FerError
 from fer_core.runs import Run, list_runs
 from ui.empty import empty_state
@@ -41,6 +42,18 @@ def pick_split(runs: list[Run], *, key: str) -> str:
         "Split", splits, default=splits[0], required=True, key=key, bind="query-params", help=help_text
     )
     return chosen if chosen in splits else splits[0]
+
+
+def pick_view(runs: list[Run], split: str, *, key: str) -> str:
+    """The test-time view to judge by, where all of these runs have more than one; the choice lives in the address."""
+    views = [view for view in VIEWS if all(view in run.views(split) for run in runs)]
+    if len(views) < 2:
+        return "none"
+    help_text = "Test-time augmentation: " + " ".join(f"{name}: {VIEWS[name].text}" for name in views)
+    chosen = st.segmented_control(
+        "View", views, default="none", required=True, key=key, bind="query-params", help=help_text
+    )
+    return chosen if chosen in views else "none"
 
 
 def _is_judged(run: Run) -> bool:

@@ -1,0 +1,138 @@
+"""The Train page: a recipe fills the form, what differs is said, a sweep is one click, over-fitting is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from fer_core import launcher
+from fer_core.config import RunConfig
+from fer_core.recipes import RECIPES
+from fer_core.runs import EpochRecord, create_run, list_runs
+from tests.faces import make_predictions, write_csv
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def source(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_DATA", str(write_csv(tmp_path / "fer2013.csv")))
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Runs are written, and no process is begun."""
+    monkeypatch.setattr(launcher, "_start_worker", lambda runs: None)
+
+
+def open_train(**query):
+    at = AppTest.from_file(str(REPO / "streamlit_app.py"), default_timeout=60)
+    at.switch_page("pages/train.py")
+    for key, value in query.items():
+        at.query_params[key] = value
+    return at.run()
+
+
+def command(at):
+    """The command line that the form stands for."""
+    return at.code[0].value
+
+
+def history(*accuracies):
+    return [
+        EpochRecord(e, 0.1, 1.0, train, 1.0, public, 0.3, 900.0, 10.0 * e)
+        for e, (train, public) in enumerate(accuracies, 1)
+    ]
+
+
+def test_a_recipe_fills_the_form():
+    at = open_train()
+    at.selectbox(key="recipe").set_value("vgg16-frozen").run()
+    assert not at.exception
+    assert at.selectbox(key="model").value == "vgg16"
+    assert at.selectbox(key="weights").value == "imagenet"
+    assert (at.number_input(key="batch_size").value, at.number_input(key="lr").value) == (512, 1e-4)
+    assert at.text_input(key="freeze_until").value == "features.17"
+    assert "--recipe vgg16-frozen" in command(at) and "--lr" not in command(at)
+    assert any("65% validation, 99% train" in caption.value for caption in at.caption)
+
+
+def test_another_recipe_starts_from_its_own_values():
+    at = open_train(recipe="vgg16-frozen")
+    at.number_input(key="lr").set_value(0.5).run()
+    assert "--lr 0.5" in command(at)
+    at.selectbox(key="recipe").set_value("cnn6").run()
+    assert at.number_input(key="lr").value == 1e-3
+    assert "--lr" not in command(at)
+    at.selectbox(key="recipe").set_value("none: settings of your own").run()
+    assert at.selectbox(key="model").value == RunConfig().model
+    assert "--recipe" not in command(at)
+
+
+def test_what_differs_from_the_recipe_is_said_and_can_be_undone():
+    at = open_train(recipe="cnn6")
+    assert any(caption.value == "All settings are the recipe's." for caption in at.caption)
+    at.number_input(key="epochs").set_value(3).run()
+    assert any("epochs 3 (recipe: 12)" in markdown.value for markdown in at.markdown)
+    next(button for button in at.button if button.label == "Back to the recipe").click().run()
+    assert at.number_input(key="epochs").value == 12
+    assert any(caption.value == "All settings are the recipe's." for caption in at.caption)
+
+
+def test_an_address_names_a_recipe_and_what_is_changed():
+    at = open_train(recipe="cnn6", lr="0.02", augment_steps="flip@0.5,rotate:5")
+    assert not at.exception
+    assert "--recipe cnn6" in command(at)
+    assert "--lr 0.02" in command(at)
+    assert "--augment-steps flip@0.5,rotate:5" in command(at)
+
+
+def test_a_step_that_cannot_be_is_one_line():
+    at = open_train(augment_steps="flip@0.5,rotate:99")
+    assert at.error[0].value == "--augment-steps: step 'rotate:99': strength 99 is not between 0 and 45."
+
+
+def test_the_size_of_the_net_is_shown_before_a_run_starts():
+    at = open_train(recipe="cnn6")
+    assert any(caption.value == "**cnn6**: 1.5M parameters; 86.8M multiply-adds a face." for caption in at.caption)
+
+
+def test_frozen_random_weights_are_pointed_out():
+    at = open_train(recipe="vgg16-frozen", weights="none")
+    assert any("keep their random weights" in warning.value for warning in at.warning)
+
+
+def test_the_variants_of_a_recipe_are_started_with_one_click(started):
+    at = open_train(recipe="vgg16-frozen", seed="4")
+    button = next(button for button in at.button if button.label.startswith("Train all 8 variants"))
+    button.click().run()
+    assert not at.exception
+    assert {run.config().recipe for run in list_runs()} == {
+        f"vgg16-frozen/{one}" for one in RECIPES["vgg16-frozen"].swept
+    }
+    assert {run.config().seed for run in list_runs()} == {4}
+
+
+def test_any_number_of_runs_stands_on_one_chart():
+    for name in ("one", "two", "three", "four"):
+        run = create_run(RunConfig(data="sample", epochs=2), name)
+        run.write_history(history((0.5, 0.4), (0.6, 0.5)))
+        run.update_status(state="done", epoch=2, progress=1.0)
+    at = open_train()
+    at.multiselect(key="with").set_value(["one", "two"]).run()
+    assert not at.exception
+    chart = json.loads(next(e for e in at.main if e.type == "vega_lite_chart" or "vega" in e.type).proto.spec)
+    assert {row["run"] for row in chart["layer"][0]["data"]["values"]} == {"one", "two", "three", "four"}
+
+
+def test_a_large_gap_between_train_and_public_is_named():
+    for name, last in (("by-heart", (0.99, 0.65)), ("fine", (0.66, 0.62))):
+        run = create_run(RunConfig(data="sample", epochs=2), name)
+        run.write_history(history((0.4, 0.4), last))
+        run.write_predictions({"private": make_predictions([0, 3])})
+        run.update_status(state="done", epoch=2, progress=1.0)
+    [warning] = open_train().warning
+    assert warning.value.startswith(
+        "**by-heart** is right on 99% of its training faces and on 65% of public, 34 points fewer"
+    )
