@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fer_core.catalog import Entry, Reference, check_name
+from fer_core.errors import ConfigError
 
 Settings = Mapping[str, Any]
 
@@ -200,6 +201,8 @@ def find_recipe(name: str) -> Recipe:
     recipe = RECIPES[check_name("recipe", base, RECIPES)]
     if not variant:
         return recipe
+    if not recipe.variants:
+        raise ConfigError(f"recipe {base} has no variants, so no {variant!r}: write {base} alone.")
     check_name(f"variant of {base}", variant, recipe.variants)
     change = recipe.variants[variant]
     settings = {**recipe.settings, **change.settings}

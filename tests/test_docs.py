@@ -49,6 +49,30 @@ def test_help_names_every_setting():
     assert all(info.description for info in RunConfig.model_fields.values())
 
 
+def test_the_example_of_a_net_of_ones_own_trains_and_two_lines_restore_it(tmp_path):
+    from tests.toy import toy_csv
+
+    plugin, restored = (block.split("```")[0] for block in README.split("```py\n")[1:3])
+    assert len(restored.strip().splitlines()) == 2
+    (tmp_path / "my_models.py").write_text(plugin)
+    source = toy_csv(tmp_path / "fer2013.csv", train=3, public=2, private=2)
+    environment = {**os.environ, "FER_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    words = "train --plugin my_models.py --model my-net --epochs 1 --batch-size 16 --name cnn6".split()
+    subprocess.run(
+        [sys.executable, "-m", "fer_core", *words, "--data", str(source)],
+        cwd=tmp_path, check=True, env={**environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    lines = (
+        "import torch", "from fer_core.models import create_model", "from fer_core.plugins import load_plugin",
+        "load_plugin('my_models.py')", restored, "print(model(torch.rand(2, 1, 48, 48)).shape)",
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=tmp_path, capture_output=True, text=True, check=True, env={**environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout == "torch.Size([2, 7])\n"
+
+
 def test_the_python_example_runs(tmp_path, monkeypatch):
     from tests.toy import toy_csv
 

@@ -27,8 +27,8 @@ LIGHT = (
 HEAVY = (
     "affine", "augment", "views", "losses", "models.small", "models.cnn", "models.efficientnet_lite",
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
-    "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup", "train.loop",
-    "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console",
+    "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
+    "train.loop", "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console",
     "cli_parts", "cli_data", "cli_train", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""

@@ -155,7 +155,7 @@ def test_unknown_names_are_named_beside_the_known_ones():
         "no variant of vgg16-frozen named 'dropuot'. Did you mean 'dropout'? "
         f"Known: {', '.join(sorted(RECIPES['vgg16-frozen'].variants))}."
     )
-    assert refusal(config, "cnn6/scratch") == "no variant of cnn6 named 'scratch'. Known: ."[:-3] + "Known: ."
+    assert refusal(config, "cnn6/scratch") == "recipe cnn6 has no variants, so no 'scratch': write cnn6 alone."
     assert refusal(sweep, "cnn6") == ("no recipe to sweep named 'cnn6'. Known: resnet18-224, vgg11-224, vgg16-frozen.")
     assert refusal(RunConfig().variants).startswith("no recipe to sweep named 'none'. ")
 
@@ -216,7 +216,7 @@ def test_the_net_of_every_recipe_can_be_built(net):
     assert (model.frozen_share > 0) == frozen and model.head is not None
 
 
-def trained(name: str, monkeypatch, **values: Any) -> Any:
+def trained(name: str, **values: Any) -> Any:
     """A training of three steps on made-up faces, its trainer and its one record."""
     one = config(name, batch_size=8, epochs=1, device="cpu", precision="fp32", **values).resolved(1)
     faces = toy_tensors([4, 4, 4, 3, 3, 3, 3], side=48)
@@ -233,7 +233,53 @@ def trained(name: str, monkeypatch, **values: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["cnn6", "ferplus-cnn", "resnet18-grey/scratch", "mobilenet-v3/scratch"])
-def test_a_recipe_trains_at_48_pixels(name, monkeypatch):
-    trainer, record, moved = trained(name, monkeypatch, image_size=48)
+def test_a_recipe_trains_at_48_pixels(name):
+    trainer, record, moved = trained(name, image_size=48)
     assert trainer.step == 3 and np.isfinite([record.train_loss, record.public_loss]).all()
     assert moved == {key for key, _ in trainer.model.named_parameters()}, "nothing is frozen"
+
+
+# --- configurations of version 0.1 and 0.2 ---------------------------------------------------------------------------
+
+VERSION_0_2: dict[str, Any] = {
+    "format": 1, "data": "sample", "ferplus": None, "labels": "fer", "contempt": True, "leave_out": ["leaks_into"],
+    "min_vote_share": 0.0, "model": "resnet18", "augment": "standard", "augment_flip": 0.5, "augment_rotate": 12.0,
+    "augment_shift": 0.08, "augment_scale": 0.1, "augment_brightness": 0.2, "augment_erase": 0.3, "balance": "sampler",
+    "balance_alpha": 0.5, "balance_weighting": "inverse", "balance_beta": 0.999, "epochs": 14, "batch_size": 128,
+    "optimizer": "adamw", "lr": 0.002, "schedule": "plateau", "weight_decay": 0.0005, "label_smoothing": 0.1,
+    "clip_norm": 0.0, "ema_decay": 0.998, "select_by": "accuracy", "patience": 0, "seed": 3, "device": "auto",
+    "precision": "auto",
+}  # fmt: skip
+"""As a run of version 0.2 has it, resolved. Version 0.1 lacks what FER+ brought."""
+FER_PLUS = ("ferplus", "labels", "contempt", "leave_out", "min_vote_share")
+
+
+def read(**changes: Any) -> RunConfig:
+    return RunConfig.from_json(json.dumps({**VERSION_0_2, **changes}))
+
+
+@pytest.mark.parametrize("lacking", [(), FER_PLUS], ids=["0.2", "0.1"])
+def test_an_old_configuration_reads_as_the_augmentation_that_it_was(lacking):
+    one = RunConfig.from_json(json.dumps({k: v for k, v in VERSION_0_2.items() if k not in lacking}))
+    assert one.augmentation() == augmentations.BUILT_IN["standard"].augmentation
+    assert one.augment_steps == ("flip@0.5", "rotate:12", "shift:0.08", "scale:0.1", "brightness:0.2", "erase:0.45@0.3")
+    kept = {k: v for k, v in VERSION_0_2.items() if not k.startswith("augment") and k not in ("format", *lacking)}
+    assert {k: getattr(one, k) for k in kept} == {**kept, **({} if lacking else {"leave_out": ("leaks_into",)})}
+    assert (one.recipe, one.image_size, one.weights, one.mixup, one.time_limit_min) == (None, None, "none", 0, 0)
+    assert RunConfig.from_json(one.to_json()) == one
+
+
+def test_old_strengths_are_kept_and_those_of_0_are_no_step():
+    one = read(augment_flip=1.0, augment_rotate=0.0, augment_shift=0.125, augment_brightness=0.0, augment_erase=0.75)
+    assert one.augment_steps == ("flip@1", "shift:0.125", "scale:0.1", "erase:0.45@0.75")
+    strengths = {f"augment_{k}": 0.0 for k in ("flip", "rotate", "shift", "scale", "brightness", "erase")}
+    assert read(augment="none", **strengths).augment_steps == ()
+    assert read(augment="none", **(strengths | {"augment_erase": 0.25})).augment_steps == ("erase:0.45@0.25",)
+
+
+def test_old_strengths_that_were_left_out_are_the_recipes():
+    empty = dict.fromkeys((k for k in VERSION_0_2 if k.startswith("augment_")), None)
+    assert read(**empty).augmentation() == augmentations.BUILT_IN["standard"].augmentation
+    assert read(**empty, augment="none").augmentation() == augmentations.BUILT_IN["none"].augmentation
+    mixed = read(**(empty | {"augment_rotate": 30}))
+    assert mixed.augment_steps[:3] == ("flip@0.5", "rotate:30", "shift:0.08") and len(mixed.augment_steps) == 6
