@@ -217,7 +217,7 @@ SCHEDULES: dict[str, Entry] = {
         "Cosine", "The rate falls to zero along half a cosine.", "Loshchilov & Hutter 2017, arXiv 1608.03983"
     ),
     "plateau": Entry("Plateau", "The rate is halved when the public loss has not fallen for two epochs."),
-    "step": Entry("Step", "The rate falls to a tenth after half of the epochs, and again after three quarters."),
+    "step": Entry("Step", "The rate falls to a tenth after half of the steps, and again after three quarters."),
     "constant": Entry("Constant", "The rate stays as it is."),
 }
 

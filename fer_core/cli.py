@@ -16,10 +16,11 @@ from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInf
 from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_train import Train
 from fer_core.compare import compare
-from fer_core.config import flag, one_line
+from fer_core.config import RunConfig, flag, one_line
 from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.predictions import SplitPredictions, report_on
+from fer_core.recipes import RECIPES
 from fer_core.runs import Run, damaged_runs, find_run, list_runs
 
 Split = Field("private", description="The split to judge: public or private.")
@@ -60,6 +61,25 @@ class Compare(Command):
         print_result(values, self.as_json, lambda: console.comparison(values, comparison))
 
 
+class Recipes(Command):
+    """List the recipes: published systems that `train --recipe NAME` trains, with their variants."""
+
+    as_json: bool = Json
+
+    def cli_cmd(self) -> None:
+        rows = [
+            {
+                "name": name,
+                "title": one.title,
+                "published": one.claim or None,
+                "variants": list(one.variants),
+                "settings": RunConfig(recipe=name).differences_from(RunConfig()),
+            }
+            for name, one in RECIPES.items()
+        ]
+        print_result(rows, self.as_json, lambda: console.recipe_table(rows))
+
+
 class Runs(Command):
     """List the runs, newest first."""
 
@@ -88,6 +108,7 @@ class Cli(BaseSettings):
     train: CliSubCommand[Train]
     evaluate: CliSubCommand[Evaluate]
     compare: CliSubCommand[Compare]
+    recipes: CliSubCommand[Recipes]
     runs: CliSubCommand[Runs]
 
     @classmethod
@@ -168,6 +189,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("train",): Train,
     ("evaluate",): Evaluate,
     ("compare",): Compare,
+    ("recipes",): Recipes,
     ("runs",): Runs,
     (): Cli,
 }

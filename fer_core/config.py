@@ -142,7 +142,8 @@ class RunConfig(BaseModel):
         description="No epoch is begun that would end later than so many minutes; 0: no limit.",
     )  # fmt: skip
     views: tuple[str, ...] = Field(
-        tuple(catalog.VIEWS), description=f"Test-time views to judge by, each apart: {', '.join(catalog.VIEWS)}."
+        ("none", "flip"),
+        description=f"Test-time views to judge by, each apart: {', '.join(catalog.VIEWS)} (ten times as long).",
     )
     tensorboard: bool = Field(True, description="Write curves and pictures for TensorBoard into the run's folder.")
     seed: int = Field(0, ge=0, lt=2**31, description="Start of every random number in the run.")
@@ -264,8 +265,12 @@ class RunConfig(BaseModel):
 
     def differences(self) -> dict[str, Any]:
         """The fields that differ from the recipe's, or without one from the defaults: what a command has to name."""
-        start = self.baseline().model_dump()
-        return {name: value for name, value in self.model_dump().items() if value != start[name]}
+        return self.differences_from(self.baseline())
+
+    def differences_from(self, other: "RunConfig") -> dict[str, Any]:
+        """The fields whose values are not the same in another configuration, `recipe` left out."""
+        theirs = other.model_dump()
+        return {name: value for name, value in self.model_dump(exclude={"recipe"}).items() if value != theirs[name]}
 
     def variants(self) -> list[Self]:
         """The variants of the recipe that are meant to be compared, with what differs here from the recipe.

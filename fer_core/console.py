@@ -138,6 +138,15 @@ def comparison(values: Mapping[str, Any], found: Comparison) -> None:
     _matrix(values["classes"], values["confusion_delta"], "+d")
 
 
+def recipe_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    width = max(len(row["name"]) for row in rows) + 2
+    for row in rows:
+        published = f" Published: {row['published']}." if row["published"] else ""
+        print(f"{row['name']:{width}}{row['title']}.{published}")
+        if row["variants"]:
+            print(f"{'':{width}}/{', /'.join(row['variants'])}")
+
+
 def run_table(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         print("no runs yet; train one: python -m fer_core train")

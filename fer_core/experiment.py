@@ -24,6 +24,7 @@ from fer_core.environment import describe_environment
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.labels import SPLITS
 from fer_core.models import ModelCost
+from fer_core.plugins import plugin_digest
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.run_model import architecture, cost_of, make_model
 from fer_core.runs import EpochRecord, Run
@@ -236,6 +237,7 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
     cost = cost_of(config, faces.train)
     return {
         **describe_environment(),
+        "plugin_sha256": plugin_digest(config.plugin) if config.plugin else None,
         "placement": str(trainer.placement),
         "threads": torch.get_num_threads(),
         "parameters": cost.parameters,

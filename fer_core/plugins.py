@@ -74,6 +74,12 @@ def allowed_plugins() -> tuple[Path, ...]:
     return tuple(dict.fromkeys(_place(part) for part in Settings().plugins.split(os.pathsep) if part.strip()))
 
 
+def plugin_digest(path: str | Path) -> str:
+    """SHA-256 of a plugin as it was last run, for a run's record; empty where it was not."""
+    known = _loaded.get(_place(path))
+    return known.digest if known else ""
+
+
 def require_plugin(path: str) -> tuple[str, ...]:
     """Run a run's plugin, if the user has named that very file: by $FER_PLUGINS, or by `load_plugin` before.
 

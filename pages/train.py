@@ -34,13 +34,15 @@ def start(*configs: RunConfig) -> None:
             named.append((name, config))
         launcher.start(named)
     except FerError as error:
-        st.error(str(error), icon=":material/error:")
+        said.error(str(error), icon=":material/error:")
+        return
+    what = named[0][0] if len(named) == 1 else f"{len(named)} trainings"
+    st.toast(f"Started {what}: see Runs, below.", icon=":material/play_arrow:")
 
 
 store = title_with_source("Train")
 form, picture = st.columns([1, 1.3], gap="large")
-with form:
-    values = train_form(store)
+values = train_form(store, form, st.container())
 try:
     config = RunConfig.parse(values)
     resolved = resolve_config(config)
@@ -48,14 +50,53 @@ try:
     counts = view.counts_SK[SPLITS.index("train")]
     balance = plan_balance(counts, config)
 except FerError as error:
-    st.error(str(error), icon=":material/error:")
+    picture.error(str(error), icon=":material/error:")
     st.stop()
 
+seconds = launcher.estimate_s(resolved, int(counts.sum()))
+balanced = config if config.balance != "none" else config.changed(balance="sampler")
+recipe = find_recipe(config.recipe) if config.recipe else None
+
+
+def train_one() -> None:
+    """A recipe is chosen to be trained, so there it comes first."""
+    text = f"Train this one, about {in_words(seconds)}"
+    if st.button(text, type="primary" if recipe else "secondary", icon=":material/play_arrow:"):
+        start(config)
+
+
+def train_variants() -> None:
+    if recipe and recipe.swept:
+        number = len(recipe.swept)
+        text = f"Train all {number} variants, about {in_words(number * seconds)}"
+        if st.button(
+            text, icon=":material/table_rows:", help=f"In turn, in the background: {', '.join(recipe.swept)}."
+        ):
+            start(*config.variants())
+
+
+def train_twins() -> None:
+    tip = (
+        f"Two trainings in turn, in the background, alike but for the balance: none, and {balanced.balance}. "
+        "The Compare page then shows what balancing changes."
+    )
+    text = f"Train as is and balanced, about {in_words(2 * seconds)}"
+    pressed = st.button(text, type="secondary" if recipe else "primary", icon=":material/difference:", help=tip)
+    if pressed or st.session_state.pop("start_twins", False):
+        start(config.changed(balance="none"), balanced)
+
+
 with picture:
+    show_cost = net_cost(config, view, recipe.published if recipe else None)
     changes(config)
-    size = st.empty()
     for line in config.warnings():
         st.warning(line, icon=":material/warning:")
+    buttons, said = st.container(horizontal=True, vertical_alignment="center"), st.container()
+    with buttons:
+        for draw in (train_one, train_variants, train_twins) if recipe else (train_twins, train_one):
+            draw()
+        with st.popover("Copy as command", icon=":material/terminal:"):
+            st.code(shlex.join(config.changed(data=resolved.data).command()), language="bash", wrap_lines=True)
     st.markdown("**What an epoch shows**")
     plot(charts.class_mix(counts, balance, view.classes), "class_mix")
     rarest = view.imbalance("train")[0]
@@ -66,25 +107,7 @@ with picture:
         + (f" {left:,} training faces are left out by their labels or flags." if left else "")
     )
 
-seconds = launcher.estimate_s(resolved, int(counts.sum()))
-balanced = config if config.balance != "none" else config.changed(balance="sampler")
-both = st.session_state.pop("start_twins", False)
-with st.container(horizontal=True, vertical_alignment="center"):
-    text = f"Train as-is and {balanced.balance}, about {in_words(2 * seconds)}"
-    if st.button(text, type="primary", icon=":material/difference:", help="One after the other, in the background."):
-        both = True
-    if st.button(f"Train this one, about {in_words(seconds)}", icon=":material/play_arrow:"):
-        start(config)
-    if variants := find_recipe(config.recipe).swept if config.recipe else ():
-        text = f"Train all {len(variants)} variants, about {in_words(len(variants) * seconds)}"
-        if st.button(text, icon=":material/table_rows:"):
-            start(*config.variants())
-    with st.popover("Copy as command", icon=":material/terminal:"):
-        st.code(shlex.join(config.changed(data=resolved.data).command()), language="bash")
-if both:
-    start(config.changed(balance="none"), balanced)
-
 st.subheader("Runs", anchor=False)
 st.caption("Training goes on when you close this page or restart the app.")
 live_runs()
-net_cost(size, config, view)
+show_cost()

@@ -1,5 +1,7 @@
 """`train` on the command line: recipes, their variants, nets of a user's own, and what is said before it begins."""
 
+import hashlib
+import json
 import shlex
 
 import pytest
@@ -123,7 +125,8 @@ def test_a_net_of_ones_own_trains_and_is_judged(data, plugin, capsys):
     [run] = list_runs()
     assert run.name == "one-layer-as-is" and run.status().state == "done"
     assert run.config().plugin == str(plugin.resolve())
-    assert run.views("private") == ("none", "flip", "ten-crop")
+    assert run.environment()["plugin_sha256"] == hashlib.sha256(PLUGIN.encode()).hexdigest()
+    assert run.views("private") == ("none", "flip")
     assert "one-layer, 0.02M parameters" in capsys.readouterr().out
     assert cli.main(["evaluate", run.name]) == 0
 
@@ -152,3 +155,14 @@ def test_an_unknown_model_beside_a_plugin_is_one_line(data, plugin, capsys):
     assert train("--data", data, "--plugin", plugin, "--model", "two-layers") == 2
     line = capsys.readouterr().err
     assert line.startswith("error: no model named 'two-layers'. Did you mean 'one-layer'? Known: ")
+
+
+def test_recipes_are_listed_with_what_their_authors_report(capsys):
+    assert cli.main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("cnn6 ") and lines[0].endswith("Six-layer CNN. Published: about 52% validation.")
+    assert cli.main(["recipes", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == list(RECIPES)
+    assert rows["vgg16-frozen"]["settings"]["freeze_until"] == "features.17"
+    assert rows["vgg16-frozen"]["variants"][:2] == ["hidden-none", "hidden-8"]

@@ -47,13 +47,17 @@ class Seen:
             patch.setenv("FER_RUNS", str(folder / "runs"))
             self.trained_on: list[bytes] = []
             patch.setattr(experiment, "Trainer", lambda model, train, *rest: self._spied(model, train, *rest))
-            self.run = create_run(toy_config(data=str(data), epochs=3, augment="none", seed=3), "whole")
+            self.run = create_run(toy_config(**self.settings(data)), "whole")
             self.records: list[EpochRecord] = []
             self.shares: list[float] = []
             self.random_before = torch.get_rng_state()
             train_run(self.run, on_epoch=self.records.append, on_step=self.shares.append)
             self.random_after = torch.get_rng_state()
             self.store: FaceStore = open_store(str(data))
+
+    @staticmethod
+    def settings(data: Path) -> dict[str, Any]:
+        return {"data": str(data), "epochs": 3, "augment": "none", "seed": 3, "views": ("flip", "ten-crop")}
 
     def _spied(self, model: Any, train: Any, *rest: Any) -> Trainer:
         self.trained_on = [image.numpy().tobytes() for image in train.images_NHW]

@@ -39,6 +39,14 @@ def command(at):
     return at.code[0].value
 
 
+def figures(at):
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def press(at, label):
+    return next(button for button in at.button if button.label == label).click().run()
+
+
 def history(*accuracies):
     return [
         EpochRecord(e, 0.1, 1.0, train, 1.0, public, 0.3, 900.0, 10.0 * e)
@@ -74,8 +82,8 @@ def test_what_differs_from_the_recipe_is_said_and_can_be_undone():
     at = open_train(recipe="cnn6")
     assert any(caption.value == "All settings are the recipe's." for caption in at.caption)
     at.number_input(key="epochs").set_value(3).run()
-    assert any("epochs 3 (recipe: 12)" in markdown.value for markdown in at.markdown)
-    next(button for button in at.button if button.label == "Back to the recipe").click().run()
+    assert any("Epochs: 3 (recipe: 12)" in markdown.value for markdown in at.markdown)
+    press(at, "Back to the recipe")
     assert at.number_input(key="epochs").value == 12
     assert any(caption.value == "All settings are the recipe's." for caption in at.caption)
 
@@ -93,9 +101,30 @@ def test_a_step_that_cannot_be_is_one_line():
     assert at.error[0].value == "--augment-steps: step 'rotate:99': strength 99 is not between 0 and 45."
 
 
-def test_the_size_of_the_net_is_shown_before_a_run_starts():
+def test_a_published_figure_and_the_nets_size_are_shown_before_a_run_starts():
     at = open_train(recipe="cnn6")
-    assert any(caption.value == "**cnn6**: 1.5M parameters; 86.8M multiply-adds a face." for caption in at.caption)
+    assert figures(at) == {"Published": "52.0%", "Parameters": "1.5M", "Multiply-adds": "86.8M"}
+    again = open_train(recipe="cnn6", balance="sampler")  # known by now: drawn at once, not at the end of the page
+    assert figures(again) == figures(at)
+
+
+def test_the_frozen_share_is_shown_where_something_is_frozen():
+    assert figures(open_train(recipe="vgg16-frozen"))["Frozen"] == "12%"
+
+
+def test_a_layer_that_is_not_there_is_said_where_the_size_stands():
+    at = open_train(recipe="cnn6", freeze_until="layer9")
+    assert not at.exception
+    assert "layer9" in at.error[0].value
+
+
+def test_a_recipe_is_trained_first_and_without_one_the_pair_is():
+    assert [b.label.partition(",")[0] for b in open_train().button][:2] == [
+        "Train as is and balanced",
+        "Train this one",
+    ]
+    labels = [b.label.partition(",")[0] for b in open_train(recipe="vgg16-frozen").button]
+    assert labels[:3] == ["Train this one", "Train all 8 variants", "Train as is and balanced"]
 
 
 def test_frozen_random_weights_are_pointed_out():
@@ -136,3 +165,53 @@ def test_a_large_gap_between_train_and_public_is_named():
     assert warning.value.startswith(
         "**by-heart** is right on 99% of its training faces and on 65% of public, 34 points fewer"
     )
+
+
+def queued(*names):
+    return [create_run(RunConfig(data="sample", epochs=2), name) for name in names]
+
+
+def test_a_whole_sweep_is_stopped_with_one_click():
+    runs = queued("one", "two", "three")
+    at = press(open_train(), "Stop all 3")
+    assert not at.exception
+    assert all(run.stop_file.exists() for run in runs)
+    assert {launcher.current_status(run).state for run in runs} == {"stopping"}
+    assert not [button for button in at.button if button.label.startswith("Stop")]
+
+
+def test_what_a_run_does_before_its_first_epoch_is_said():
+    _, opening = queued("waiting", "opening")
+    opening.claim(state="running", message="opening the data")
+    lines = [markdown.value for markdown in open_train().markdown]
+    assert "epoch 0 of 2 · waits for its turn" in lines
+    assert "epoch 0 of 2 · opening the data" in lines
+
+
+def test_weights_that_cannot_be_fetched_lead_to_the_variant_without_them():
+    run = create_run(RunConfig(recipe="vgg16-frozen", data="sample"), "vgg")
+    run.update_status(state="failed", message="weights: cannot be fetched (<urlopen error [Errno -2] no *name*>).")
+    at = open_train()
+    assert at.text[0].value == "weights: cannot be fetched (<urlopen error [Errno -2] no *name*>)."
+    press(at, "Choose vgg16-frozen/scratch")
+    assert not at.exception
+    assert at.selectbox(key="recipe").value == "vgg16-frozen/scratch"
+    assert (at.selectbox(key="weights").value, at.text_input(key="freeze_until").value) == ("none", "none")
+    assert "--recipe vgg16-frozen/scratch" in command(at)
+
+
+@pytest.mark.parametrize(
+    ("number", "label"), [(1, "See what it takes for what"), (2, "Compare these two"), (3, "All runs in one table")]
+)
+def test_finished_runs_lead_on(number, label):
+    names = ["one", "two", "three"][:number]
+    for run in queued(*names):
+        run.write_history(history((0.5, 0.4)))
+        run.write_predictions({"private": make_predictions([0, 3])})
+        run.update_status(state="done", epoch=2, progress=1.0)
+    at = open_train()
+    if number == 3:
+        at.multiselect(key="with").set_value(names).run()
+    assert not at.exception
+    assert [b.label for b in at.button if b.label in ("See what it takes for what", "Compare these two",
+                                                      "All runs in one table")] == [label]  # fmt: skip

@@ -23,7 +23,7 @@ def setting(field: str, start: RunConfig | None = None, **options: Any) -> Any:
     """
     info = RunConfig.model_fields[field]
     default = getattr(start or RunConfig(), field)
-    label = info.title or field.replace("_", " ").capitalize()
+    label = label_of(field)
     common = {"help": info.description, "key": field, "bind": "query-params"} | options
     if field in NAMED or field == "augment" or "choices" in common:
         return _choice(label, field, default, common)
@@ -37,6 +37,11 @@ def setting(field: str, start: RunConfig | None = None, **options: Any) -> Any:
         low, high = bounds(field)
         return st.slider(label, low, high, default, _SLIDERS[field], **common)
     return _number(label, field, default, common)
+
+
+def label_of(field: str) -> str:
+    """What the form calls a field, so that a page speaks of it by the same words."""
+    return RunConfig.model_fields[field].title or field.replace("_", " ").capitalize()
 
 
 def as_widget(field: str, value: Any) -> Any:

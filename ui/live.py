@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import streamlit as st
 
 from fer_core import launcher
-from fer_core.errors import FerError
+from fer_core.errors import FerError, RunError
+from fer_core.recipes import from_scratch
 from fer_core.runs import ACTIVE, LARGE_GAP, EpochRecord, Run, Status, list_runs
 from ui.report import run_curves
+from ui.run_picker import is_judged
 from ui.steps import in_words
+from ui.train_form import use_recipe
 
 _COLORS = {
     "queued": "gray", "running": "blue", "stopping": "orange", "stopped": "orange",
@@ -49,6 +53,8 @@ def _draw(was_active: bool, more: Sequence[str]) -> None:
         return
     statuses = {run.name: launcher.current_status(run) for run in shown}
     shown.sort(key=lambda run: statuses[run.name].created)
+    if len(active) > 1:
+        _stop_all(active)
     for run in shown:
         _row(run, statuses[run.name])
     if len(active) > _MOST_ROWS:
@@ -59,15 +65,19 @@ def _draw(was_active: bool, more: Sequence[str]) -> None:
 
 
 def _row(run: Run, status: Status) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.badge(status.state, color=_COLORS[status.state])  # type: ignore[arg-type]
-        st.markdown(f"**{run.name}**")
-        st.markdown(_figures(run, status))
-        if status.state in ACTIVE:
-            st.progress(status.progress, width=160)
-            _stop_button(run, status)
-        elif status.state != "done":
-            _act("Resume", run, launcher.resume, ":material/resume:")
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(status.state, color=_COLORS[status.state])  # type: ignore[arg-type]
+            st.markdown(f"**{run.name}**")
+            st.markdown(_figures(run, status))
+            if status.state in ACTIVE:
+                st.progress(status.progress, width=160)
+                _stop_button(run, status)
+            elif status.state != "done":
+                _act("Resume", run, launcher.resume, ":material/resume:")
+                _other_way(run, status)
+        if status.message and status.state in ("failed", "lost"):
+            st.text(status.message)  # not Markdown: it may quote anything, <urlopen error ...> for one
 
 
 def _figures(run: Run, status: Status) -> str:
@@ -78,7 +88,9 @@ def _figures(run: Run, status: Status) -> str:
         parts += [f"public accuracy {last.public_accuracy:.1%}", f"{last.images_per_s:,.0f} faces/s"]
     if status.state == "running" and status.progress > 0:
         parts.append(f"{in_words(_left_s(run, history, status))} left")
-    if status.message and status.state != "running":
+    if status.state == "queued":
+        parts.append("waits for its turn")
+    elif status.state not in ("failed", "lost") and status.message not in ("", "training"):
         parts.append(status.message)
     return " · ".join(parts)
 
@@ -97,6 +109,27 @@ def _stop_button(run: Run, status: Status) -> None:
         _act("Stop", run, launcher.stop, ":material/stop:")
     elif run.stop_file.exists() and time.time() - run.stop_file.stat().st_mtime > _UNHEARD_S:
         _act("End at once", run, launcher.terminate, ":material/dangerous:")
+
+
+def _stop_all(active: Sequence[Run]) -> None:
+    """One button for a whole sweep. A run that ends by itself meanwhile needs none."""
+    left = [run for run in active if not run.stop_file.exists()]
+    if left and st.button(f"Stop all {len(active)}", icon=":material/stop_circle:"):
+        for run in left:
+            with suppress(RunError):
+                launcher.stop(run)
+        st.rerun()
+
+
+def _other_way(run: Run, status: Status) -> None:
+    """Where a run failed for want of pretrained weights, the variant that needs none, one click away."""
+    config = run.config()
+    other = from_scratch(config.recipe) if status.state == "failed" and config.weights == "imagenet" else None
+    if other and st.button(
+        f"Choose {other}", key=f"other:{run.name}", icon=":material/alt_route:", on_click=use_recipe, args=(other,),
+        help="The same system without pretrained weights: fills in the form above.",
+    ):  # fmt: skip
+        st.rerun()  # the whole page: the form stands outside of what refreshes itself here
 
 
 def _act(label: str, run: Run, action: object, icon: str) -> None:
@@ -129,5 +162,10 @@ def _over_fit(run: Run) -> None:
 
 
 def _next_step(done: Sequence[Run]) -> None:
-    if len(done) == 2 and st.button("Compare these two", type="primary", icon=":material/compare_arrows:"):
-        st.switch_page("pages/compare.py", query_params={"a": done[0].name, "b": done[1].name})
+    judged = [run for run in done if is_judged(run)]
+    if len(judged) == 2 and st.button("Compare these two", type="primary", icon=":material/compare_arrows:"):
+        st.switch_page("pages/compare.py", query_params={"a": judged[0].name, "b": judged[1].name})
+    if len(judged) == 1 and st.button("See what it takes for what", type="primary", icon=":material/grid_on:"):
+        st.switch_page("pages/compare.py", query_params={"a": judged[0].name})
+    if len(judged) > 2 and st.button("All runs in one table", type="primary", icon=":material/table_rows:"):
+        st.switch_page("pages/runs.py")

@@ -10,7 +10,7 @@ from ui.empty import empty_state
 
 def judged_runs() -> dict[str, Run]:
     """Name -> run, of the runs that have predictions, newest first."""
-    return {run.name: run for run in list_runs() if _is_judged(run)}
+    return {run.name: run for run in list_runs() if is_judged(run)}
 
 
 def runs_or_empty_state(what: str) -> dict[str, Run]:
@@ -56,7 +56,8 @@ def pick_view(runs: list[Run], split: str, *, key: str) -> str:
     return chosen if chosen in views else "none"
 
 
-def _is_judged(run: Run) -> bool:
+def is_judged(run: Run) -> bool:
+    """Whether it has predictions that can be read."""
     try:
         return bool(run.splits())
     except FerError:

@@ -1,15 +1,17 @@
 """The form of the Train page: a recipe, filled in, and everything about it that can be changed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from fer_core import catalog
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, find_source
 from fer_core.recipes import find_recipe, recipe_names
 from fer_core.runs import list_runs
-from ui.config_form import as_widget, setting
+from ui.config_form import as_widget, label_of, setting
 from ui.source import current_source
 
 _NET = ("image_size", "channels", "weights", "normalisation", "freeze_until", "head_hidden", "head_batch_norm",
@@ -20,27 +22,47 @@ _LEARNING = (
 )  # fmt: skip
 _END = ("select_by", "patience", "time_limit_min", "views")
 _REST = ("leave_out", "min_vote_share", "tensorboard", "seed", "device", "precision")
+_TABS = (
+    ":material/hub: Net", ":material/auto_fix_high: Augmentation", ":material/trending_down: Learning",
+    ":material/flag: End and judging", ":material/more_horiz: More",
+)  # fmt: skip
+_A_ROW = 4
 _STEPS = "augment_steps"
 _OWN = "none: settings of your own"
 
 
-def train_form(store: FaceStore) -> dict[str, Any]:
-    """Draw the form. Returns: field -> value, for `RunConfig.parse`."""
-    recipe = _choose_recipe()
-    start = RunConfig(recipe=recipe)
-    values: dict[str, Any] = {"recipe": recipe, "data": current_source()}
-    values |= _main(start, store)
-    with st.expander("Net: size, weights, head", icon=":material/hub:"):
+def train_form(store: FaceStore, first: DeltaGenerator, rest: DeltaGenerator) -> dict[str, Any]:
+    """Draw the form: what most people change into `first`, all other settings, folded, into `rest`.
+
+    Returns: field -> value, for `RunConfig.parse`.
+    """
+    with first:
+        recipe = _choose_recipe()
+        start = RunConfig(recipe=recipe)
+        values: dict[str, Any] = {"recipe": recipe, "data": current_source()}
+        values |= _main(start, store)
+    with rest.expander("All settings: net, augmentation, learning, end", icon=":material/tune:"):
+        net, augmentation, learning, end, more = st.tabs(_TABS)
+    with net:
         values |= _net(start, values["model"])
-    with st.expander("Augmentation", icon=":material/auto_fix_high:"):
+    with augmentation:
         values |= _augmentation(start)
-    with st.expander("Learning: optimizer, rates, mixup", icon=":material/trending_down:"):
-        values |= {name: setting(name, start) for name in _LEARNING}
-    with st.expander("When it ends, and how it is judged", icon=":material/flag:"):
-        values |= {name: setting(name, start) for name in _END}
-    with st.expander("More settings", icon=":material/tune:"):
-        rest = (name for name in _REST if store.votes_NV is not None or name != "min_vote_share")
-        values |= {name: setting(name, start) for name in rest}
+    with learning:
+        values |= _grid(_LEARNING, start)
+    with end:
+        values |= _grid(_END, start)
+    with more:
+        values |= _grid([name for name in _REST if store.votes_NV is not None or name != "min_vote_share"], start)
+    return values
+
+
+def _grid(names: Sequence[str], start: RunConfig, **options: dict[str, Any]) -> dict[str, Any]:
+    """Settings side by side. Args: options: field -> what its widget takes besides."""
+    values = {}
+    for row in range(0, len(names), _A_ROW):
+        for column, name in zip(st.columns(_A_ROW), names[row : row + _A_ROW], strict=False):
+            with column:
+                values[name] = setting(name, start, **options.get(name, {}))
     return values
 
 
@@ -55,7 +77,8 @@ def changes(config: RunConfig) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, value in found.items():
-            st.badge(f"{name} {_short(value)} (recipe: {_short(getattr(start, name))})", color="orange")
+            was = _short(getattr(start, name))
+            st.badge(f"{label_of(name)}: {_short(value)} (recipe: {was})", color="orange")
         st.button("Back to the recipe", on_click=_fill_in, icon=":material/undo:", type="tertiary")
 
 
@@ -71,10 +94,15 @@ def _choose_recipe() -> str | None:
     if chosen == _OWN:
         return None
     recipe = find_recipe(chosen)
-    st.caption(f"{recipe.title}. {recipe.text} Source: {recipe.source}.")
-    if recipe.claim:
-        st.caption(f"Its author reports {recipe.claim}.")
+    claim = f" It reports {recipe.claim}." if recipe.claim else ""
+    st.caption(f"{recipe.title}. {recipe.text} Source: {recipe.source}.{claim}")
     return chosen
+
+
+def use_recipe(name: str) -> None:
+    """Choose a recipe from elsewhere on the page, as its select box would: for a button's `on_click`."""
+    st.session_state["recipe"] = name
+    _fill_in()
 
 
 def _fill_in() -> None:
@@ -107,14 +135,15 @@ def _main(start: RunConfig, store: FaceStore) -> dict[str, Any]:
 def _net(start: RunConfig, model: str) -> dict[str, Any]:
     trained = [run.name for run in list_runs() if run.best.exists() and run.config().model == model]
     pretrained = ["imagenet"] if catalog.MODELS[model].imagenet else []
-    choices: dict[str, list[Any]] = {"weights": ["none", *pretrained, *trained], "channels": [1, 3]}
-    return {name: setting(name, start, **({"choices": choices[name]} if name in choices else {})) for name in _NET}
+    return _grid(_NET, start, weights={"choices": ["none", *pretrained, *trained]}, channels={"choices": [1, 3]})
 
 
 def _augmentation(start: RunConfig) -> dict[str, Any]:
-    values: dict[str, Any] = {"augment": setting("augment", start)}
+    named, steps, share = st.columns([1, 2, 1])
+    with named:
+        values: dict[str, Any] = {"augment": setting("augment", start)}
     own = RunConfig(augment=values["augment"]).augmentation()
-    text = st.text_input(
+    text = steps.text_input(
         "Steps",
         "",
         key=_STEPS,
@@ -124,9 +153,13 @@ def _augmentation(start: RunConfig) -> dict[str, Any]:
     )
     if text.strip():
         values[_STEPS] = tuple(part.strip() for part in text.split(","))
-    values["augment_share"] = setting("augment_share", start, placeholder=f"{own.share:g}")
+    with share:
+        values["augment_share"] = setting("augment_share", start, placeholder=f"{own.share:g}")
     st.page_link(
-        "pages/augment.py", label="See and edit the steps on the Augment page", icon=":material/auto_fix_high:"
+        "pages/augment.py",
+        label="See what these do to faces, and edit them",
+        icon=":material/auto_fix_high:",
+        query_params={"augment": values["augment"], **({_STEPS: text} if text.strip() else {})},
     )
     return values
 
