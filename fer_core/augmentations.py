@@ -129,8 +129,7 @@ BUILT_IN: Mapping[str, AugmentRecipe] = {
         "flip@0.5", "rotate:10", "crop:0.1",
     ),
     "crop-224": _recipe(
-        "Resize to 240, crop 224", "Mirror, and a window of 224 of 240 pixels, as ImageNet nets are trained.",
-        "flip@0.5", f"crop:{16 / 240:.4f}",
+        "Resize to 240, crop 224", "A window of 224 of 240 pixels, somewhere.", f"crop:{16 / 240:.4f}",
     ),
     "resnet18-grey": _recipe(
         "Of the grey ResNet-18", "Mirror, 10 degrees, affine, sharpness, auto contrast.",

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fer_core import console, launcher
 from fer_core.catalog import MODELS, check_name
+from fer_core.cli_parts import print_notes
 from fer_core.config import RunConfig, flag
 from fer_core.data import open_store, resolve_config
 from fer_core.errors import ConfigError
@@ -34,19 +35,24 @@ class Train(RunConfig):
             self._resume()
             return
         configs = [resolve_config(config) for config in self._configs()]
+        from fer_core.train.tensorboard import tensorboard_missing  # torch comes with it
+
         plans = [_check(config) for config in configs]
         names = _names(configs) if self.name is None else [self.name]
         runs = [create_run(config, name) for config, name in zip(configs, names, strict=True)]
         for config, cost in zip(configs, plans, strict=True):
             console.plan(config, cost)
-            for line in config.warnings():
-                print(f"note: {line}", file=sys.stderr)
+            print_notes(config.warnings())
+        if any(config.tensorboard for config in configs) and (missing := tensorboard_missing()):
+            print_notes([missing])
         train_runs(runs, self.queue)
 
     def _configs(self) -> list[RunConfig]:
         fields = {name: getattr(self, name) for name in RunConfig.model_fields}
         if self.plugin:
             fields["plugin"] = str(Path(self.plugin).resolve())
+        if self.weights not in ("none", "imagenet") and Path(self.weights).is_file():
+            fields["weights"] = str(Path(self.weights).resolve())  # the app resumes runs in a folder of its own
         if not self.sweep:
             return [RunConfig.parse(fields)]
         if self.recipe is None or self.name is not None:
@@ -75,9 +81,8 @@ class Train(RunConfig):
 
 def train_runs(runs: list[Run], queue: bool) -> None:
     """Train runs in turn; one that fails does not keep the next from its turn, and its error is raised at the end."""
-    if queue:
-        for run in runs:
-            run.claim()
+    for run in runs:  # all of them: one that waits unclaimed for its turn would be taken for lost
+        run.claim()
     errors: list[Exception] = []
     with _stop_on_interrupt(runs), launcher.turn(runs) if queue else nullcontext():
         for run in runs:

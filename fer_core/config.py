@@ -58,6 +58,7 @@ class RunConfig(BaseModel):
     )
     min_vote_share: float = Field(
         0.0,
+        title="Least agreement",
         ge=0,
         le=1,
         description="Training faces on whose top emotion a smaller share of taggers agrees are left out.",
@@ -70,15 +71,22 @@ class RunConfig(BaseModel):
     channels: int = Field(1, description="1: grey, 3: grey repeated, as nets for colour pictures want it.")
     weights: str = Field("none", description="What the net starts from: none, imagenet, a run, or a state_dict's file.")
     normalisation: str = Field("data", description=f"Of grey levels: {', '.join(catalog.NORMALISATIONS)}.")
-    freeze_until: str = Field("none", description="Layers before this one are not trained; none: all are.")
+    freeze_until: str = Field(
+        "none", title="Frozen before the layer", description="Layers before this one are not trained; none: all are."
+    )
     head_hidden: int | None = Field(
         None,
         ge=0,
         le=4096,
+        title="Head's hidden layer",
         description="Width of a hidden layer before the last; 0: none. Left out: its own head.",
     )
-    head_batch_norm: bool = Field(False, description="Batch norm on the head's hidden layer.")
-    head_dropout: float = Field(0.0, ge=0, le=0.9, description="Dropout on the head's hidden layer.")
+    head_batch_norm: bool = Field(
+        False, title="Head's batch norm", description="Batch norm on the head's hidden layer."
+    )
+    head_dropout: float = Field(
+        0.0, ge=0, le=0.9, title="Head's dropout", description="Dropout on the head's hidden layer."
+    )
     augment: str = Field(
         "standard", description=f"Augmentation: {', '.join(augmentations.BUILT_IN)}, or one that you saved."
     )
@@ -129,7 +137,9 @@ class RunConfig(BaseModel):
     )
     weight_decay: float = Field(5e-4, ge=0, le=1, description="Pull of the weights towards zero.")
     label_smoothing: float = Field(0.1, ge=0, le=0.5, description="Share of the target spread over all emotions.")
-    clip_norm: float = Field(0.0, ge=0, le=100, description="Largest norm of the gradient; 0 does not clip.")
+    clip_norm: float = Field(
+        0.0, ge=0, le=100, title="Gradient clipping", description="Largest norm of the gradient; 0 does not clip."
+    )
     ema_decay: float = Field(
         0.998, ge=0, lt=1, title="EMA decay", description="Averages the weights over steps; 0 does not average."
     )
@@ -139,7 +149,7 @@ class RunConfig(BaseModel):
     )
     time_limit_min: float = Field(
         0.0, ge=0, le=100_000, title="Time limit (min)",
-        description="No epoch is begun that would end later than so many minutes; 0: no limit.",
+        description="After the first epoch, none is begun that would end later than so many minutes; 0: no limit.",
     )  # fmt: skip
     views: tuple[str, ...] = Field(
         ("none", "flip"),

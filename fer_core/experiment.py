@@ -115,11 +115,15 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     _check(config, faces)
     placement = choose_placement(config.device, config.precision)
     train, public = (_tensors(faces.view(split), split, placement.device) for split in ("train", "public"))
-    trainer = _make_trainer(faces.train, train, config, placement)
+    begun = run.last.exists()
+    # What a resumed run started from lies in its checkpoint; the file or run that it came from may be gone.
+    trainer = _make_trainer(faces.train, train, config.changed(weights="none") if begun else config, placement)
     history = _resume(run, trainer, faces.train)
-    run.write_environment(_environment(faces, config, trainer))
+    weights = run.environment().get("weights", "") if begun else getattr(trainer.model, "loaded", "")
+    run.write_environment(_environment(faces, config, trainer) | {"weights": weights})
     with _logged(run, config, train, len(history)) as log:
-        for record in _epochs(run, trainer, faces, public, _Watch(run, trainer, on_step)):
+        watch = _Watch(run, trainer, on_step)
+        for record in _epochs(run, trainer, faces, public, watch):
             history.append(record)
             run.write_history(history)
             save_checkpoint(run.last, trainer.state())
@@ -129,7 +133,7 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
         if trainer.stopped:
             save_checkpoint(run.last, trainer.state())
         if history:
-            _judge(run, trainer, faces, log)
+            _judge(run, trainer, faces, watch, log)
     run.stop_file.unlink(missing_ok=True)
     if trainer.stopped:
         run.update_status(state="stopped", message="")
@@ -140,7 +144,7 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
 def _epochs(run: Run, trainer: Trainer, faces: _Faces, public: FaceTensors, watch: "_Watch") -> Iterator[EpochRecord]:
     """The trainer's epochs; the weights of the best so far are kept."""
     net = architecture(trainer.config, len(faces.train.classes), faces.store.image_size)
-    for record in trainer.epochs(public, faces.judged.classes, watch):
+    for record in trainer.epochs(public, faces.judged.classes, watch, watch.beat):
         if trainer.improved:
             save_weights(run.best, trainer.evaluated_model, record.epoch, net)
         yield record
@@ -149,10 +153,11 @@ def _epochs(run: Run, trainer: Trainer, faces: _Faces, public: FaceTensors, watc
         watch.write(trainer.epochs_done)
 
 
-def _judge(run: Run, trainer: Trainer, faces: _Faces, log: TensorBoardLog | None) -> None:
+def _judge(run: Run, trainer: Trainer, faces: _Faces, watch: "_Watch", log: TensorBoardLog | None) -> None:
     """Write the answers of the weights that `public` chose; those on `private` only where the training is complete."""
     run.update_status(message="judging the best epoch")
-    predictions = _predict(run, trainer, faces, ("public",) if trainer.stopped else ("public", "private"))
+    splits = ("public",) if trainer.stopped else ("public", "private")
+    predictions = _predict(run, trainer, faces, splits, watch)
     run.write_predictions(predictions)
     if log:
         for split, answers in predictions.items():
@@ -169,14 +174,24 @@ class _Watch:
 
     def __call__(self, share: float) -> bool:
         self.on_step(share)
-        if time.monotonic() - self.written > _HEARTBEAT_S:
+        if self._is_due:
             self.write(self.trainer.epochs_done)
         return self.run.stop_file.exists()
+
+    def beat(self) -> None:
+        """While faces are judged: at 224 pixels that may take so long that the run would be taken for lost."""
+        if self._is_due:
+            self.run.update_status()
+            self.written = time.monotonic()
 
     def write(self, epoch: int) -> None:
         share = self.trainer.step / self.trainer.total_steps
         self.run.update_status(epoch=epoch, progress=share, message="training")
         self.written = time.monotonic()
+
+    @property
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.written > _HEARTBEAT_S
 
 
 def _tensors(view: FaceStore, split: str, device: torch.device) -> FaceTensors:
@@ -212,12 +227,16 @@ def _resume(run: Run, trainer: Trainer, store: FaceStore) -> list[EpochRecord]:
     """Put the trainer where the last checkpoint left it, and give the history up to there."""
     if not run.last.exists():
         return []
-    trained_on = run.environment().get("data", {}).get("fingerprint")
+    record = run.environment()
+    trained_on = record.get("data", {}).get("fingerprint")
     if trained_on != store.fingerprint:
         raise RunError(
             f"run {run.name!r} was trained on other data ({store.source} has fingerprint {store.fingerprint}, "
             f"the run {trained_on}); give back that data, or train a new run."
         )
+    plugin = trainer.config.plugin
+    if plugin and record.get("plugin_sha256") != plugin_digest(plugin):
+        raise RunError(f"{plugin} has changed since run {run.name!r} was begun; put it back, or train a new run.")
     trainer.load_state(load_checkpoint(run.last))
     return run.history()[: trainer.epochs_done]
 
@@ -243,26 +262,27 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,
         "frozen_share": cost.frozen_share,
-        "weights": getattr(trainer.model, "loaded", ""),
         "tensorboard": config.tensorboard and (tensorboard_missing() or True),
         "data": data,
     }
 
 
-def _predict(run: Run, trainer: Trainer, faces: _Faces, splits: Iterable[str]) -> dict[str, SplitPredictions]:
+def _predict(
+    run: Run, trainer: Trainer, faces: _Faces, splits: Iterable[str], watch: _Watch
+) -> dict[str, SplitPredictions]:
     """The answers of the weights that `public` chose; the trainer lends its model's structure and its device.
 
     Here, and nowhere before, the pictures of `private` are read.
     """
     load_weights(run.best, trainer.evaluated_model)
-    return {split: _predict_split(trainer, faces, split) for split in splits}
+    return {split: _predict_split(trainer, faces, split, watch) for split in splits}
 
 
-def _predict_split(trainer: Trainer, faces: _Faces, split: str) -> SplitPredictions:
+def _predict_split(trainer: Trainer, faces: _Faces, split: str, watch: _Watch) -> SplitPredictions:
     view = faces.judged
     rows = view.rows(split)
     images = _tensors(view, split, trainer.placement.device).images_NHW
-    logits = {look: trainer.predict(images, look).cpu().numpy() for look in trainer.config.views}
+    logits = {look: trainer.predict(images, look, watch.beat).cpu().numpy() for look in trainer.config.views}
     return SplitPredictions(
         rows_N=rows,
         hashes_N=view.hashes_N[rows],

@@ -28,7 +28,7 @@ _NICE = 5
 _STARTING_S = 60
 """A queued run that no process has claimed for so long never will be."""
 _SILENT_S = 600
-"""A running loop writes its heartbeat every second, and is silent only while it opens data or judges an epoch."""
+"""A running loop writes its heartbeat with each batch, and is silent only while it opens data and fetches weights."""
 _OVERHEAD_S = 4
 """Imports, opening the data, and the last evaluation."""
 _WITH_EVALUATION = 1.1

@@ -174,6 +174,5 @@ def _public(history: Sequence[EpochRecord], config: RunConfig, n: int) -> Figure
 
 
 def _private(run: Run) -> Figures:
-    # The one place that reads predictions.
     report = report_on(run.predictions("private"))
     return Figures(report.accuracy, report.macro_f1, report.log_loss, report.n, report.accuracy_ci95, report)

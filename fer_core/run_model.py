@@ -34,6 +34,7 @@ def architecture(config: RunConfig, classes: int, image_size: tuple[int, int]) -
         "head_batch_norm": config.head_batch_norm,
         "head_dropout": config.head_dropout,
         "normalisation": config.normalisation,
+        "crop": config.augmentation().strength("crop"),
     }
 
 
@@ -58,7 +59,7 @@ def make_model(config: RunConfig, store: FaceStore, images_NHW: Tensor) -> FaceC
             **architecture(config, len(store.classes), store.image_size), weights=_weights(config.weights)
         )
     except ConfigError as error:
-        raise ConfigError(f"{error}{_instead(config)}") from None
+        raise ConfigError(_with_way_out(str(error), config)) from None
     if config.normalisation == "data" and (model.mean.item(), model.std.item()) == _UNSET:
         model.normalise_by(*grey_statistics(images_NHW))
     return model
@@ -108,6 +109,7 @@ def _weights(name: str) -> str:
         raise ConfigError(f"--weights {name}: neither none, imagenet nor a file, and {error}") from None
 
 
-def _instead(config: RunConfig) -> str:
+def _with_way_out(message: str, config: RunConfig) -> str:
+    """Of a recipe whose weights cannot be had: its own variant, for without weights it would freeze random ones."""
     other = from_scratch(config.recipe) if config.weights == "imagenet" else None
-    return f" Or train --recipe {other}, which needs none." if other else ""
+    return message.replace("with --weights none", f"with --recipe {other}") if other else message

@@ -30,13 +30,15 @@ _LONGEST = 48
 
 @dataclass(frozen=True)
 class Published:
-    """An accuracy that somebody else reports, on private."""
+    """An accuracy that somebody else reports. It stands beside private; `claim` says on which split it was."""
 
     title: str
     accuracy: float
     kind: Kind
     recipe: str = ""
     """Which recipe of ours is made after it."""
+    claim: str = ""
+    """In the author's words."""
 
 
 def best_first(facts: Iterable[Facts]) -> list[Facts]:
@@ -97,7 +99,8 @@ def table_rows(facts: Sequence[Facts], others: Sequence[Published] = ()) -> list
     empty = dict.fromkeys(_row(facts[0], "")) if facts else {}
     references: list[dict[str, Any]] = [
         {
-            **empty, "name": one.title, "state": PUBLISHED, "recipe": one.recipe, "differs": "", "note": "", "tags": [],
+            **empty, "name": one.title, "state": PUBLISHED, "recipe": one.recipe, "differs": "", "note": one.claim,
+            "tags": [],
             "judged_on": one.kind.title, "private_accuracy": one.accuracy,
         }
         for one in others
@@ -201,7 +204,7 @@ def _published_on(kind: Kind) -> list[Published]:
         for name, one in RECIPES.items()
         if one.published and (one.settings.get("labels", "fer") != "fer") == by_votes
     }
-    found = [Published(one.title, one.accuracy, kind, name) for name, one in recipes.items()]
+    found = [Published(one.title, one.accuracy, kind, name, RECIPES[name].claim) for name, one in recipes.items()]
     known = {_net(one.title) for one in recipes.values()}
     others = (part for one in (FERPLUS_REFERENCES if by_votes else FER2013_REFERENCES) for part in _parts(one))
     return found + [Published(one.title, one.accuracy, kind) for one in others if _net(one.title) not in known]

@@ -36,6 +36,8 @@ from fer_core.settings import Settings
 FORMAT = 1
 """Format number of `environment.json`, `history.jsonl` and `status.json`."""
 
+_LONGEST_STEM = 60
+"""Of a name that we make up, in characters: a number may follow."""
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 STATES = ("queued", "running", "stopping", "stopped", "done", "failed", "lost")
 """A run's life. `lost` is never written: it is what a reader calls an active run whose process is gone."""
@@ -273,7 +275,7 @@ def create_run(config: RunConfig, name: str) -> Run:
 
 def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
     """A name that says what is special about `config` and that no run has: small-as-is, cnn6-sampler-2, ..."""
-    stem = _recipe_stem(config) if config.recipe else _plain_stem(config)
+    stem = (_recipe_stem(config) if config.recipe else _plain_stem(config))[:_LONGEST_STEM].rstrip("-")
     number, name = 1, stem
     while name in taken or (runs_folder() / name).exists():
         number += 1

@@ -3,7 +3,8 @@
 Shapes: N faces, B batch, H x W pixels, K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -60,29 +61,46 @@ def predict_logits(
     model: nn.Module,
     images_NHW: Tensor,
     view: str = "none",
-    crop: float = 0.0,
+    crop: float | None = None,
     size: int | None = None,
     batch: int = BATCH,
+    on_look: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Logits of faces, the mean over their views. In evaluation mode; the modes of all modules are put back.
 
     Args:
         images_NHW: uint8, on the model's device.
-        view, crop, size: as in `shown`.
+        view, crop, size: as in `shown`; crop None: the model's own, where it has one.
         batch: faces that go through the net at once.
+        on_look: called after each batch and view; a large net takes many minutes for a split.
     Returns: (N, K), float32.
     Raises: ConfigError: no such view.
     """
+    with _in_evaluation(model) as own_crop, torch.inference_mode():
+        cut = own_crop if crop is None else crop
+        return torch.cat([_mean_logits(model, part, view, cut, size, on_look) for part in images_NHW.split(batch)])
+
+
+@contextmanager
+def _in_evaluation(model: nn.Module) -> Iterator[float]:
+    """Put the model into evaluation mode and its own crop aside, for views cut their windows themselves; gives it."""
     in_training = [module for module in model.modules() if module.training]
+    own_crop = getattr(model, "crop", 0.0)
     model.eval()
+    setattr(model, "crop", 0.0)  # noqa: B010  # an attribute that a net of another kind does not have
     try:
-        with torch.inference_mode():
-            return torch.cat([_mean_logits(model, part, view, crop, size) for part in images_NHW.split(batch)])
+        yield own_crop
     finally:
+        setattr(model, "crop", own_crop)  # noqa: B010
         for module in in_training:
             module.training = True
 
 
-def _mean_logits(model: nn.Module, images_BHW: Tensor, view: str, crop: float, size: int | None) -> Tensor:
-    logits = [model(images).float() for images in shown(to_floats(images_BHW), view, crop, size)]
+def _mean_logits(
+    model: nn.Module, images_BHW: Tensor, view: str, crop: float, size: int | None, on_look: Callable[[], object]
+) -> Tensor:
+    logits: list[Tensor] = []
+    for images in shown(to_floats(images_BHW), view, crop, size):
+        logits.append(model(images).float())
+        on_look()
     return logits[0] if len(logits) == 1 else torch.stack(logits).mean(0)

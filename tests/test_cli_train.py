@@ -3,13 +3,17 @@
 import hashlib
 import json
 import shlex
+import time
 
 import pytest
+import torch
 
 from fer_core import catalog, cli, cli_train, plugins
-from fer_core.models import MODELS
+from fer_core.config import RunConfig
+from fer_core.launcher import current_status
+from fer_core.models import MODELS, create_model
 from fer_core.recipes import RECIPES
-from fer_core.runs import find_run, list_runs, runs_folder
+from fer_core.runs import Status, create_run, find_run, list_runs, runs_folder
 from tests.toy import toy_csv
 
 PLUGIN = '''
@@ -84,6 +88,23 @@ def test_a_sweep_trains_every_variant_with_the_same_change(data, begun):
     assert [run.config().head_hidden for run in begun] == [0, 8, 16, 32, 32, 32, 32, 32]
 
 
+def test_the_runs_of_a_sweep_that_wait_for_their_turn_are_not_lost(monkeypatch):
+    runs = [create_run(RunConfig(seed=seed), f"seed-{seed}") for seed in range(2)]
+    for run in runs:
+        run.write_status(Status(heartbeat=time.time() - 3600))
+    seen = []
+    monkeypatch.setattr(cli_train, "_train_one", lambda run: seen.append(current_status(runs[1]).state))
+    cli_train.train_runs(runs, queue=False)
+    assert seen == ["queued", "queued"]
+
+
+def test_a_file_of_weights_is_found_from_another_folder_too(data, begun, monkeypatch, tmp_path):
+    torch.save(create_model("cnn6").state_dict(), tmp_path / "mine.pt")
+    monkeypatch.chdir(tmp_path)
+    assert train("--data", data, "--model", "cnn6", "--weights", "mine.pt") == 0
+    assert begun[0].config().weights == str(tmp_path / "mine.pt")
+
+
 def test_frozen_random_weights_are_pointed_out(data, begun, capsys):
     assert train("--data", data, "--recipe", "resnet18-grey", "--weights", "none") == 0
     output = capsys.readouterr()
@@ -109,7 +130,7 @@ def test_weights_that_cannot_be_had_leave_no_run_behind(data, begun, capsys, mon
     assert line.count("\n") == 1
     assert "resnet18-f37072fd.pth" in line
     assert str(tmp_path / "torch" / "hub" / "checkpoints") in line
-    assert line.endswith(" Or train --recipe resnet18-grey/scratch, which needs none.\n")
+    assert line.endswith("or train from scratch with --recipe resnet18-grey/scratch.\n")
     assert begun == [] and not runs_folder().exists()
 
 
@@ -149,6 +170,21 @@ def test_a_run_is_resumed_only_where_its_file_is_named(data, plugin, begun, monk
     assert run.status().state == "failed"
     assert train("--resume", run.name, "--plugin", plugin) == 0
     assert run.status().state == "done"
+
+
+def test_a_net_that_was_edited_meanwhile_does_not_go_on(data, plugin, monkeypatch, capsys):
+    def stop_after_an_epoch(run):
+        train_run(run, on_epoch=lambda record: run.stop_file.touch())
+
+    monkeypatch.setattr(cli_train, "_train_one", stop_after_an_epoch)
+    assert train("--data", data, "--plugin", plugin, "--model", "one-layer", "--epochs", "2", *SHORT[2:]) == 0
+    [run] = list_runs()
+    assert run.status().state == "stopped"
+    plugin.write_text(PLUGIN.replace("A single", "One single"))
+    assert train("--resume", run.name, "--plugin", plugin) == 2
+    assert "has changed since run 'one-layer-as-is' was begun; put it back" in capsys.readouterr().err
+    plugin.write_text(PLUGIN)
+    assert train("--resume", run.name, "--plugin", plugin) == 0
 
 
 def test_an_unknown_model_beside_a_plugin_is_one_line(data, plugin, capsys):

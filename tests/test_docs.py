@@ -57,9 +57,9 @@ def test_the_example_of_a_net_of_ones_own_trains_and_two_lines_restore_it(tmp_pa
     (tmp_path / "my_models.py").write_text(plugin)
     source = toy_csv(tmp_path / "fer2013.csv", train=3, public=2, private=2)
     environment = {**os.environ, "FER_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
-    words = "train --plugin my_models.py --model my-net --epochs 1 --batch-size 16 --name cnn6".split()
+    words = ["--plugin", "my_models.py", "--model", "my-net", "--epochs", "1", "--batch-size", "16", "--name", "cnn6"]
     subprocess.run(
-        [sys.executable, "-m", "fer_core", *words, "--data", str(source)],
+        [sys.executable, "-m", "fer_core", "train", *words, "--data", str(source)],
         cwd=tmp_path, check=True, env={**environment, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     lines = (

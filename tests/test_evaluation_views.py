@@ -191,5 +191,13 @@ def test_a_net_in_half_precision_gives_float32():
         assert predict_logits(Half(), some_faces(), view).dtype == torch.float32
 
 
+def test_after_each_batch_and_view_the_caller_has_a_look():
+    looks = []
+    images = torch.zeros(5, 48, 48, dtype=torch.uint8)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, 7))
+    predict_logits(net, images, "ten-crop", batch=2, on_look=lambda: looks.append(1))
+    assert len(looks) == 3 * 10
+
+
 def test_no_faces_have_no_logits():
     assert predict_logits(Net(), some_faces(0), "ten-crop", size=16).shape == (0, 7)

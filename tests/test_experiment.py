@@ -99,6 +99,26 @@ def timeless(run: Run) -> list[dict[str, Any]]:
     return [{k: v for k, v in asdict(r).items() if k not in ("wall_s", "images_per_s")} for r in run.history()]
 
 
+def test_a_run_that_is_judged_for_long_goes_on_saying_that_it_is_alive(data, monkeypatch):
+    said: list[tuple[str, float]] = []
+    update = Run.update_status
+
+    def note(self: Run, **values: Any) -> None:
+        update(self, **values)
+        said.append((self.status().message, self.status().heartbeat))
+
+    monkeypatch.setattr(Run, "update_status", note)
+    monkeypatch.setattr(experiment, "_HEARTBEAT_S", -1.0)
+    train_run(new_run(data, epochs=1, views=("none", "flip")))
+    judging = [heartbeat for message, heartbeat in said if message == "judging the best epoch"]
+    assert len(judging) == 1 + 2 * (1 + 2), "once as it begins, then at each look: two splits, as they are and mirrored"
+    assert judging == sorted(judging)
+    steps = 3
+    assert [message for message, _ in said].count("training") >= 1 + steps + 1, (
+        "at each step, and while public is judged"
+    )
+
+
 # --- what training may see ------------------------------------------------------------------------------------------
 
 
@@ -118,10 +138,10 @@ def test_private_is_not_read_before_the_training_is_over(data, monkeypatch):
     store = open_store(str(data))
     private = {image.tobytes() for image in store.images_NHW[store.rows("private")]}
 
-    def spied(model: Any, images: torch.Tensor, view: str, *rest: Any) -> torch.Tensor:
+    def spied(model: Any, images: torch.Tensor, view: str, *rest: Any, **more: Any) -> torch.Tensor:
         if images[0].numpy().tobytes() in private:
             states.append((len(run.history()), len(images), view))
-        return predict_logits(model, images, view, *rest)
+        return predict_logits(model, images, view, *rest, **more)
 
     monkeypatch.setattr(loop, "predict_logits", spied)
     train_run(run)
@@ -254,6 +274,7 @@ def test_the_best_weights_say_what_net_they_belong_to(data):
     assert saved["architecture"] == {
         "name": "small", "in_channels": 3, "num_classes": 7, "image_size": 32, "freeze_until": "blocks.1",
         "head_hidden": 8, "head_batch_norm": False, "head_dropout": 0.0, "normalisation": "data",
+        "crop": 0.0,
     }  # fmt: skip
     model = create_model(**saved["architecture"], weights=saved["model"])
     found = predict_logits(model, private_images(open_store(str(data)))).numpy()
@@ -262,6 +283,20 @@ def test_the_best_weights_say_what_net_they_belong_to(data):
     environment = run.environment()
     assert environment["parameters"] == parameter_count(model) and environment["frozen_share"] == model.frozen_share > 0
     assert environment["multiply_adds"] > 0 and environment["weights"] == "fresh weights"
+
+
+def test_a_run_goes_on_when_what_it_started_from_is_gone(data, tmp_path):
+    start = tmp_path / "start.pt"
+    torch.save(create_model("small").state_dict(), start)
+    run = new_run(data, epochs=2, weights=str(start))
+    train_run(run, on_epoch=lambda record: run.stop_file.touch())
+    assert run.status().state == "stopped"
+    before = run.environment()["weights"]
+    start.unlink()
+    run.requeue()
+    train_run(run)
+    assert (run.status().state, run.environment()["weights"]) == ("done", before)
+    assert before != "fresh weights"
 
 
 # --- what cannot be trained -----------------------------------------------------------------------------------------

@@ -62,6 +62,12 @@ def test_a_name_like_no_other_gets_no_suggestion():
         create_model("zzz")
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_an_answer_has_at_least_one_class(number):
+    with pytest.raises(ConfigError, match=f"num_classes is 1 or more, not {number}"):
+        create_model("small", num_classes=number)
+
+
 def test_a_name_registered_twice_is_an_error():
     table: dict[str, int] = {}
     registrar(table)("one")(1)

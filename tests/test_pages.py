@@ -29,7 +29,7 @@ def source(tmp_path, monkeypatch) -> Path:
 
 
 def open_page(name: str, **query: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30).switch_page(f"pages/{name}.py")
+    at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=90).switch_page(f"pages/{name}.py")
     at.query_params.update(query)
     return at.run()
 

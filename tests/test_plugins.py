@@ -10,7 +10,7 @@ from torch import nn
 from fer_core import catalog, plugins
 from fer_core.config import RunConfig
 from fer_core.errors import ConfigError, RunError
-from fer_core.models import MODELS, create_model
+from fer_core.models import MODELS, create_model, model_cost
 from fer_core.plugins import allowed_plugins, load_plugin, require_plugin
 
 GOOD = '''\
@@ -314,3 +314,16 @@ def test_nets_that_are_ours_are_left_alone(own):
     load_plugin(own(GOOD))
     assert all(MODELS[name] is builder for name, builder in before.items())
     assert isinstance(create_model("small"), nn.Module)
+
+
+def test_a_net_whose_builder_computes_with_numbers_has_a_cost(tmp_path):
+    file = tmp_path / "nets.py"
+    file.write_text(
+        HEAD + "import torch\n"
+        '@register("curious")\n'
+        "def curious(in_channels, num_classes):\n"
+        "    widths = [int(w.item()) for w in torch.linspace(4, 8, 2)]\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(widths[0], num_classes))\n"
+    )
+    load_plugin(file)
+    assert model_cost("curious").multiply_adds == 28

@@ -6,15 +6,17 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from torch import nn
 
 from fer_core import experiment
 from fer_core.config import RunConfig
 from fer_core.errors import ConfigError, RunError
 from fer_core.labels import EMOTIONS
-from fer_core.models import create_model, parameter_count
+from fer_core.models import FaceClassifier, create_model, parameter_count
 from fer_core.run_model import architecture, cost_of, grey_statistics, load_model, make_model
 from fer_core.runs import Run, create_run
 from fer_core.train.checkpoint import save_checkpoint, save_weights
+from fer_core.views import predict_logits, shown
 from tests.faces import make_faces, store_of, write_run
 from tests.toy import toy_config
 
@@ -235,10 +237,33 @@ def test_weights_that_cannot_be_fetched_name_their_file_its_folder_and_what_trai
 ):
     message = refusal(experiment.check_trainable, RunConfig(recipe=recipe, device="cpu"), store)
     assert "no route to host" in message
-    assert f" Put {file}" in message and f".pth into {offline}, or train from scratch with --weights none." in message
-    assert message.endswith(f" Or train --recipe {instead}, which needs none.")
+    assert f" Put {file}" in message
+    assert message.endswith(f".pth into {offline}, or train from scratch with --recipe {instead}.")
 
 
 def test_without_a_recipe_there_is_no_variant_to_name(store, offline):
     message = refusal(made, toy_config(model="resnet18", weights="imagenet"), store)
     assert message.endswith(f"into {offline}, or train from scratch with --weights none.")
+
+
+def test_a_net_that_was_trained_on_windows_is_judged_by_one_however_it_is_asked(store, tmp_path):
+    config = toy_config(augment_steps=("crop:0.25",), image_size=32)
+    model = made(config, store)
+    images = torch.from_numpy(store.images_NHW[:4])
+    floats = images.unsqueeze(1).float() / 255
+    [window] = shown(floats, "none", 0.25, 32)
+    expected = predict_logits(model, images, size=32)
+    assert model.crop == 0.25
+    assert torch.allclose(model.eval()(floats), expected, atol=1e-5)
+    assert torch.allclose(predict_logits(model, images, crop=0.25, size=32), expected, atol=1e-6)
+    model.crop = 0.0
+    assert torch.allclose(model(window), expected, atol=1e-5)
+    assert (model(floats) - expected).abs().max() > 1e-3
+    saved = architecture(config, 7, (48, 48))
+    assert create_model(**saved).crop == 0.25
+
+
+def test_in_training_the_augmentation_has_cut_the_window():
+    model = FaceClassifier(nn.Flatten(), crop=0.5).train()
+    images = torch.rand(2, 1, 8, 8)
+    assert torch.equal(model(images), model.net((images - model.mean) / model.std))

@@ -171,6 +171,12 @@ def test_published_rows_have_the_runs_columns_and_say_what_they_are():
     assert (other["state"], other["private_accuracy"], other["public_accuracy"]) == (PUBLISHED, 0.8499, None)
 
 
+def test_a_published_row_says_on_which_split_its_author_judged():
+    notes = {row["recipe"]: row["note"] for row in table_rows([], published([FER]))}
+    assert notes["cnn6"] == "about 52% validation"
+    assert "test" in notes["resnet50-head"]
+
+
 def test_the_filter_looks_for_every_word_wherever_it_stands():
     a, b = make_run("a", lr=0.01), make_run("b", balance="sampler")
     write_notes(a, Notes(("keep", "later"), "Overfits from epoch 6 on"))

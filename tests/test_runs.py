@@ -100,6 +100,16 @@ def test_a_run_that_cannot_be_written_leaves_nothing(monkeypatch):
     assert list(runs_folder().iterdir()) == []
 
 
+def test_a_free_name_is_a_name_however_much_differs_from_the_recipe():
+    config = RunConfig(
+        recipe="efficientnet-lite0-pretrained/scratch", model="mobilenet-v3-large", labels="crossentropy",
+        balance="sampler",
+    )  # fmt: skip
+    create_run(config, free_name(config))
+    assert free_name(config).endswith("-2")
+    create_run(config, free_name(config))
+
+
 def test_free_names_say_what_is_special_and_count_up():
     assert free_name(RunConfig()) == "small-as-is"
     assert free_name(RunConfig(model="resnet18", balance="weights")) == "resnet18-weights"
@@ -317,7 +327,7 @@ def test_a_damaged_environment_is_named(kind, run):
 def test_another_format_is_said_as_such(run):
     for name in ("config.json", "status.json"):
         spoil(run.path / name, "another format")
-    assert "has format 99; this version reads 1." in refusal(run.config)
+    assert "has format 99; this version reads 1 and 2." in refusal(run.config)
     assert refusal(run.status) == f"{run.path / 'status.json'}: format 99; this version reads 1."
 
 

@@ -1,12 +1,13 @@
 """The Train page: a recipe fills the form, what differs is said, a sweep is one click, over-fitting is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from fer_core import launcher
+from fer_core import launcher, plugins
 from fer_core.config import RunConfig
 from fer_core.recipes import RECIPES
 from fer_core.runs import EpochRecord, create_run, list_runs
@@ -27,7 +28,7 @@ def started(monkeypatch):
 
 
 def open_train(**query):
-    at = AppTest.from_file(str(REPO / "streamlit_app.py"), default_timeout=60)
+    at = AppTest.from_file(str(REPO / "streamlit_app.py"), default_timeout=90)
     at.switch_page("pages/train.py")
     for key, value in query.items():
         at.query_params[key] = value
@@ -215,3 +216,57 @@ def test_finished_runs_lead_on(number, label):
     assert not at.exception
     assert [b.label for b in at.button if b.label in ("See what it takes for what", "Compare these two",
                                                       "All runs in one table")] == [label]  # fmt: skip
+
+
+def test_those_of_a_sweep_that_have_ended_stay_on_the_chart():
+    one, two, _, other = queued("one", "two", "three", "other")
+    other.claim(state="done", epoch=2, progress=1.0)
+    other.write_status(replace(other.status(), pid=1, process_started=1.0))  # another worker's
+    for run, state in ((one, "done"), (two, "running")):
+        run.write_history(history((0.5, 0.4)))
+        run.claim(state=state)
+    names = [markdown.value for markdown in open_train().markdown]
+    assert "**one**" in names and "**two**" in names and "**three**" in names
+    assert "**other**" not in names
+
+
+def test_folded_settings_that_differ_are_shown_without_a_recipe_too():
+    at = open_train(augment="none", augment_steps="rotate:30,flip@0.5", epochs="3")
+    badges = [markdown.value for markdown in at.markdown if "(default:" in markdown.value]
+    assert len(badges) == 2  # epochs are seen in the form
+    assert "Augment steps: rotate:30, flip@0.5" in badges[1]
+    press(at, "Back to the defaults")
+    assert at.selectbox(key="augment").value == "standard"
+    assert "--augment" not in command(at)
+
+
+NET = """from torch import nn
+from fer_core.models import register
+
+@register("inverted")
+def inverted(num_classes, in_channels):
+    return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), nn.Linear(4 * 46 * 46, num_classes))
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    path = tmp_path / "my_models.py"
+    path.write_text(NET)
+    monkeypatch.setenv("FER_PLUGINS", str(path))
+    monkeypatch.setattr(plugins, "_named", set())
+    yield path
+    plugins._unload(path.resolve())
+
+
+def test_a_net_of_ones_own_that_cannot_take_a_face_is_one_line(plugin):
+    at = open_train(model="inverted")
+    assert not at.exception
+    assert at.error[0].value.startswith("inverted cannot take these faces (RuntimeError: ")
+    assert at.error[0].value.endswith(f"Correct {plugin}.")
+
+
+def test_a_plugin_that_fails_is_said_letter_by_letter(plugin):
+    plugin.write_text("from fer_core.models import __nothing__")
+    error = open_train().error[0].value
+    assert "cannot import name '\\_\\_nothing\\_\\_'" in error

@@ -19,14 +19,15 @@ _COLORS = {
     "queued": "gray", "running": "blue", "stopping": "orange", "stopped": "orange",
     "done": "green", "failed": "red", "lost": "red",
 }  # fmt: skip
-_MOST_ROWS = 8
-"""A sweep is watched whole."""
+_MOST_ENDED = 8
+"""A sweep is watched whole, those that have ended too."""
+_FEW = 2
 _UNHEARD_S = 20
 """A stop that has not been heard for so long gets a second button that ends the process."""
 
 
 def live_runs() -> None:
-    """The active runs, or the latest two, and any others that are chosen, with their curves on one chart.
+    """The active runs, or the latest ones, and any others that are chosen, with their curves on one chart.
 
     Polls once a second while a run is active.
     """
@@ -44,10 +45,7 @@ def _draw(was_active: bool, more: Sequence[str]) -> None:
     active = launcher.active_runs()
     if was_active and not active:
         st.rerun()  # the whole page, so that polling ends and Compare's button appears
-    runs = list_runs()
-    latest = active[:_MOST_ROWS] + [run for run in runs if run not in active]
-    shown = latest[: max(2, min(len(active), _MOST_ROWS))]
-    shown += [run for run in runs if run.name in more and run not in shown]
+    shown = _shown(active, list_runs(), more)
     if not shown:
         st.caption("No run yet. Press a button above; the curves appear here.")
         return
@@ -55,13 +53,32 @@ def _draw(was_active: bool, more: Sequence[str]) -> None:
     shown.sort(key=lambda run: statuses[run.name].created)
     if len(active) > 1:
         _stop_all(active)
+    waiting = [run for run in shown if statuses[run.name].state == "queued"]
     for run in shown:
-        _row(run, statuses[run.name])
-    if len(active) > _MOST_ROWS:
-        st.caption(f"{len(active) - _MOST_ROWS} more are waiting.")
-    _curves([run for run in shown if run.history()])
+        if run not in waiting or len(waiting) <= _FEW:
+            _row(run, statuses[run.name])
+    if len(waiting) > _FEW:  # the curves of those that train matter more than eight rows that say the same
+        with st.expander(f"{len(waiting)} wait for their turn", key="waiting", icon=":material/hourglass:"):
+            for run in waiting:
+                _row(run, statuses[run.name])
+    _curves([run for run in shown if run.history()], awaited=bool(active))
     if not active:
         _next_step([run for run in shown if statuses[run.name].state == "done"])
+
+
+def _shown(active: Sequence[Run], runs: Sequence[Run], more: Sequence[str]) -> list[Run]:
+    """The active runs, those of the same sweep or pair that have ended, at least two, and what else is chosen."""
+    workers = {_worker(run) for run in active or runs[:1]} - {None}
+    together = [run for run in runs if run not in active and _worker(run) in workers]
+    latest = [*active, *together] + [run for run in runs if run not in active and run not in together]
+    number = max(2, len(active) + min(len(together), _MOST_ENDED))
+    return latest[:number] + [run for run in runs if run.name in more and run not in latest[:number]]
+
+
+def _worker(run: Run) -> tuple[int, float | None] | None:
+    """The process that trained it, or trains it: one for all runs of a click; None while it waits."""
+    status = run.status()
+    return None if status.pid is None else (status.pid, status.process_started)
 
 
 def _row(run: Run, status: Status) -> None:
@@ -86,7 +103,7 @@ def _figures(run: Run, status: Status) -> str:
     if history:
         last = history[-1]
         parts += [f"public accuracy {last.public_accuracy:.1%}", f"{last.images_per_s:,.0f} faces/s"]
-    if status.state == "running" and status.progress > 0:
+    if status.state == "running" and 0 < status.progress < 1:
         parts.append(f"{in_words(_left_s(run, history, status))} left")
     if status.state == "queued":
         parts.append("waits for its turn")
@@ -141,9 +158,10 @@ def _act(label: str, run: Run, action: object, icon: str) -> None:
         st.rerun()
 
 
-def _curves(runs: Sequence[Run]) -> None:
+def _curves(runs: Sequence[Run], *, awaited: bool) -> None:
     if not runs:
-        st.caption("The first point appears when the first epoch is done.")
+        if awaited:
+            st.caption("The first point appears when the first epoch is done.")
         return
     run_curves(runs)
     for run in runs:

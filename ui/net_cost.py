@@ -16,6 +16,8 @@ _SHAPE = (
     "normalisation",
 )  # fmt: skip
 """The settings that a net's size depends on: a change to any other one shows the same figures."""
+_NETS_FAULTS = (RuntimeError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError, AssertionError)
+"""What a net of a user's own may raise when it is given a face."""
 _NOTHING_FROZEN = "0%"
 _TITLES = {
     "Parameters": "Numbers that training finds.",
@@ -42,6 +44,14 @@ def net_cost(config: RunConfig, store: FaceStore, published: Reference | None) -
             _known()[key] = _texts(config, store)
         except FerError as error:
             place.error(str(error), icon=":material/error:")
+        except _NETS_FAULTS as error:
+            if not config.plugin:
+                raise
+            reason = next(iter(str(error).splitlines()), "")
+            place.error(
+                f"{config.model} cannot take these faces ({type(error).__name__}: {reason}). Correct {config.plugin}.",
+                icon=":material/extension_off:",
+            )
         else:
             _draw(place, _known()[key], published)
 

@@ -1,6 +1,7 @@
 """Nets of a user's own in the app: files named when it starts, and only then."""
 
 import os
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import streamlit as st
 
 from fer_core.errors import FerError
+
+_MARKS = re.compile(r"([\\`*_~\[\]<>$:#])")
+"""What Markdown takes for more than itself: without a backslash, `__init__.py` loses its lines."""
 
 
 def use_plugins() -> None:
@@ -22,7 +26,7 @@ def use_plugins() -> None:
         try:
             load_plugin(path)
         except FerError as error:
-            st.error(str(error), icon=":material/extension_off:")
+            st.error(_MARKS.sub(r"\\\1", str(error)), icon=":material/extension_off:")
 
 
 def _take_arguments(known: list[str]) -> None:

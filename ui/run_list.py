@@ -70,7 +70,7 @@ def all_facts() -> tuple[list[Facts], list[str]]:
     """Every run that can be read, with the state that it is in now; and of each other one, what is wrong with it."""
     facts, damaged = [], []
     stamps = run_stamps()
-    for gone in _kept().keys() - stamps.keys():
+    for gone in _kept().copy().keys() - stamps.keys():  # of a copy: other sessions write into it meanwhile
         _kept().pop(gone, None)
     for run, stamp in stamps.items():
         try:
@@ -184,10 +184,10 @@ def _kept() -> dict[Run, tuple[Stamp, Facts]]:
 
 def _facts(run: Run, stamp: Stamp) -> Facts:
     """What the run's files say; read again once one of them has changed. Raises: RunError: it cannot be read."""
-    kept = _kept()
-    if run not in kept or kept[run][0] != stamp:
-        kept[run] = stamp, read_facts(run)
-    return kept[run][1]
+    known = _kept().get(run)
+    if known is None or known[0] != stamp:
+        known = _kept()[run] = stamp, read_facts(run)
+    return known[1]
 
 
 @st.cache_data(show_spinner=False, max_entries=200, hash_funcs={Run: lambda run: str(run.path)})

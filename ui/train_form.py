@@ -14,6 +14,10 @@ from fer_core.runs import list_runs
 from ui.config_form import as_widget, label_of, setting
 from ui.source import current_source
 
+_FIRST = (
+    "model", "balance", "balance_weighting", "balance_beta", "balance_alpha", "epochs", "labels", "contempt",
+)  # fmt: skip
+"""What is seen without unfolding anything."""
 _NET = ("image_size", "channels", "weights", "normalisation", "freeze_until", "head_hidden", "head_batch_norm",
         "head_dropout")  # fmt: skip
 _LEARNING = (
@@ -67,19 +71,21 @@ def _grid(names: Sequence[str], start: RunConfig, **options: dict[str, Any]) -> 
 
 
 def changes(config: RunConfig) -> None:
-    """What differs from the recipe, and the way back."""
-    if config.recipe is None:
-        return
+    """What differs from the recipe, and the way back; without a recipe, what differs among the folded settings."""
     start, found = config.baseline(), config.differences()
-    found.pop("data", None)
+    whole = "recipe" if config.recipe else "default"
+    aside = {"data", "plugin"} if config.recipe else {"data", "plugin", *_FIRST}
+    found = {name: value for name, value in found.items() if name not in aside}
     if not found:
-        st.caption("All settings are the recipe's.")
+        if config.recipe:
+            st.caption("All settings are the recipe's.")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, value in found.items():
             was = _short(getattr(start, name))
-            st.badge(f"{label_of(name)}: {_short(value)} (recipe: {was})", color="orange")
-        st.button("Back to the recipe", on_click=_fill_in, icon=":material/undo:", type="tertiary")
+            st.badge(f"{label_of(name)}: {_short(value)} ({whole}: {was})", color="orange")
+        back = "Back to the recipe" if config.recipe else "Back to the defaults"
+        st.button(back, on_click=_fill_in, icon=":material/undo:", type="tertiary")
 
 
 def _choose_recipe() -> str | None:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fer_core.errors import ConfigError
 from fer_core.models.parts import BATCH_NORMS, is_frozen, last_linear, parameters_before
+from fer_core.views import shown
 
 Preset = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -39,6 +40,7 @@ class FaceClassifier(nn.Module):
         normalisation: str = "data",
         preset: Preset = (IMAGENET_MEAN, IMAGENET_STD),
         head: str | None = None,
+        crop: float = 0.0,
     ) -> None:
         """Args:
         image_size: side in pixels of what the net sees; None leaves an image as it comes.
@@ -46,12 +48,15 @@ class FaceClassifier(nn.Module):
             weights, for each channel, or with one channel the mean of the three.
         preset: mean and spread of red, green and blue.
         head: name of the module within `net` that is its head; None: the last linear layer.
+        crop: by what share the sides of the middle window are smaller than the face's that the net sees in evaluation
+            mode. A net that was trained on windows is judged by one. In training mode, augmentation has cut them.
         """
         super().__init__()
         self.net = net
         self.in_channels = in_channels
         self.image_size = image_size
         self.normalisation = normalisation
+        self.crop = crop
         self.loaded = "fresh weights"
         """Where the weights come from, in a few words, such as "imagenet, fresh head"."""
         self._head = last_linear(net) if head is None else head
@@ -72,6 +77,8 @@ class FaceClassifier(nn.Module):
             self.std.fill_(std)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        if self.crop and not self.training:
+            [images_BCHW] = shown(images_BCHW, "none", self.crop, self.image_size)
         return self.net((self._resized(images_BCHW) - self.mean) / self.std)
 
     def train(self, mode: bool = True) -> "FaceClassifier":

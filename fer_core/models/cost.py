@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from fer_core.errors import ConfigError
 from fer_core.models.classifier import FaceClassifier
 from fer_core.models.zoo import create_model, parameter_count
 
@@ -31,7 +32,8 @@ def model_cost(name: str, **options: Any) -> ModelCost:
         with torch.device("meta"):
             model = create_model(name, **options)
             return _measure(model)
-    except (NotImplementedError, RuntimeError):  # a plugin may look at its weights' values, and here there are none
+    # A plugin may look at its weights' values, and here there are none. What is wrong with the options is raised again.
+    except (ConfigError, RuntimeError):
         return _measure(create_model(name, **options))
 
 

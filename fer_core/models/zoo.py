@@ -52,6 +52,7 @@ def create_model(
     head_batch_norm: bool = False,
     head_dropout: float = 0.0,
     normalisation: str = "data",
+    crop: float = 0.0,
 ) -> FaceClassifier:
     """Build a net that takes grey faces in 0..1 of any size and returns logits.
 
@@ -67,11 +68,12 @@ def create_model(
             n: features, linear to n, (batch norm), LeakyReLU, (dropout), linear to K. 0 and n replace a VGG's whole
             classifier and pool its features to 512; elsewhere the last linear layer is replaced.
         normalisation: "data" or "preset", see `FaceClassifier`.
+        crop: what is cut off a face's sides in evaluation, see `FaceClassifier`.
 
     Raises: ConfigError: no such name, or an argument that does not fit the model or the others; one line.
     """
     builder = MODELS[check_name("model", name, MODELS)]
-    _check_input(name, in_channels, image_size, normalisation)
+    _check_input(name, in_channels, num_classes, image_size, normalisation)
     _check_head(head_hidden, head_batch_norm, head_dropout)
     net = _build(builder, in_channels, num_classes, image_size)
     if name in _POOLED and head_hidden is not None:
@@ -81,7 +83,7 @@ def create_model(
         _replace_head(net, head, name, num_classes, head_hidden, head_batch_norm, head_dropout)
     preset = _PRESETS.get(name, (IMAGENET_MEAN, IMAGENET_STD))
     sizes = {"in_channels": in_channels, "image_size": image_size}
-    model = FaceClassifier(net, **sizes, normalisation=normalisation, preset=preset, head=head)
+    model = FaceClassifier(net, **sizes, normalisation=normalisation, preset=preset, head=head, crop=crop)
     if not isinstance(weights, str) or weights != "none":
         _load(model, weights, name)
     if freeze_until:
@@ -118,9 +120,11 @@ def _load(model: FaceClassifier, weights: Weights, name: str) -> None:
     model.loaded = ", ".join((label, *changes))
 
 
-def _check_input(name: str, in_channels: int, image_size: int, normalisation: str) -> None:
+def _check_input(name: str, in_channels: int, num_classes: int, image_size: int, normalisation: str) -> None:
     if in_channels not in (1, 3):
         raise ConfigError(f"in_channels is 1 (grey) or 3 (grey three times), not {in_channels}.")
+    if num_classes < 1:
+        raise ConfigError(f"num_classes is 1 or more, not {num_classes}.")
     if normalisation not in NORMALISATIONS:
         raise ConfigError(f"normalisation is {' or '.join(NORMALISATIONS)}, not {normalisation!r}.")
     if name in catalog.MODELS:

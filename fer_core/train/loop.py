@@ -90,11 +90,17 @@ class Trainer:
         return self.model if self.average is None else self.average.module
 
     def epochs(
-        self, public: FaceTensors, classes: tuple[str, ...], on_step: Callable[[float], bool]
+        self,
+        public: FaceTensors,
+        classes: tuple[str, ...],
+        on_step: Callable[[float], bool],
+        on_look: Callable[[], object] = lambda: None,
     ) -> Iterator[EpochRecord]:
         """Train to the end; after each epoch judge the evaluated model on `public` and yield the record.
 
-        Args: on_step: called after each batch with the share of the training that is done; True asks to stop.
+        Args:
+            on_step: called after each batch with the share of the training that is done; True asks to stop.
+            on_look: called after each batch of faces that is judged.
         Raises: RunError: the loss is no longer finite.
         """
         assert self.config.epochs is not None
@@ -104,7 +110,7 @@ class Trainer:
             if self.stopped:
                 return
             started = time.perf_counter()
-            report = self._judge(public, classes)
+            report = self._judge(public, classes, on_look)
             self.schedule.after_epoch(report.log_loss)
             self._remember_best(report)
             self.wall_s += time.perf_counter() - started
@@ -242,8 +248,8 @@ class Trainer:
         labels = self.train.labels_N.cpu().numpy()
         return rng.choice(len(labels), size=len(labels), p=row_probabilities(labels, self.balance.epoch_mix_K))
 
-    def _judge(self, public: FaceTensors, classes: tuple[str, ...]) -> Report:
-        logits = self.predict(public.images_NHW)
+    def _judge(self, public: FaceTensors, classes: tuple[str, ...], on_look: Callable[[], object]) -> Report:
+        logits = self.predict(public.images_NHW, on_look=on_look)
         if not torch.isfinite(logits).all() or not math.isfinite(self._sums.loss.item()):
             epoch = self.epochs_done + 1
             raise RunError(f"the training diverged in epoch {epoch}: the loss is no longer finite. Try a lower --lr.")
@@ -255,10 +261,9 @@ class Trainer:
         self.epochs_since_best = 0 if value > self.best_value else self.epochs_since_best + 1
         self.best_value = max(value, self.best_value)
 
-    def predict(self, images_NHW: Tensor, view: str = "none") -> Tensor:
-        """Logits (N, K) of the evaluated model, for uint8 faces on its device."""
-        crop = self.augmentation.strength("crop")
-        return predict_logits(self.evaluated_model, images_NHW, view, crop, self.config.image_size)
+    def predict(self, images_NHW: Tensor, view: str = "none", on_look: Callable[[], object] = lambda: None) -> Tensor:
+        """Logits (N, K) of the evaluated model, for uint8 faces on its device; `on_look` as in `predict_logits`."""
+        return predict_logits(self.evaluated_model, images_NHW, view, size=self.config.image_size, on_look=on_look)
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each group of parameters."""
