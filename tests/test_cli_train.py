@@ -10,6 +10,7 @@ import torch
 
 from fer_core import catalog, cli, cli_train, plugins
 from fer_core.config import RunConfig
+from fer_core.experiment import train_run
 from fer_core.launcher import current_status
 from fer_core.models import MODELS, create_model
 from fer_core.recipes import RECIPES
