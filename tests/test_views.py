@@ -17,8 +17,9 @@ from fer_core.data import FaceStore, open_store
 from fer_core.data.store import OUT, Faces
 from fer_core.data.views import judged_view, training_view
 from fer_core.errors import DataError, RunError
-from fer_core.experiment import load_model, train_run
+from fer_core.experiment import train_run
 from fer_core.labels import CONTEMPT, EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION, SPLITS
+from fer_core.run_model import load_model
 from fer_core.runs import Run, create_run
 from fer_core.train.loop import Trainer
 from tests.faces import write_csv, write_votes

@@ -38,7 +38,8 @@ class FerPlusVgg(nn.Module):
 
     After the VGG13 of Barsoum et al., ICMI 2016, arXiv 1608.01041, whose widths are 64, 128, 256, 256 and
     1024, 1024. Here the first three blocks and the linear layers are half as wide (32, 64, 128, 256 and 512, 512),
-    so that two cores can train it; batch norm after each convolution is ours.
+    so that two cores can train it, and dropout is 0.1 and 0.3 instead of 0.25 and 0.5: half as many channels, trained
+    for a tenth of the epochs, do not need more. Batch norm after each convolution is ours.
     """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
@@ -50,10 +51,10 @@ class FerPlusVgg(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(blocks[-1][-1] * 3 * 3, 512),
             nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
+            nn.Dropout(0.3),
             nn.Linear(512, 512),
             nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
+            nn.Dropout(0.3),
             nn.Linear(512, num_classes),
         )
         _start_for_relu(self)
@@ -66,7 +67,7 @@ def _block(in_channels: int, widths: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in pairwise((in_channels, *widths)):
         layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Dropout(0.25))
+    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Dropout(0.1))
 
 
 def _start_for_relu(net: nn.Module) -> None:
