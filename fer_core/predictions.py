@@ -86,7 +86,7 @@ def read_predictions(path: Path, split: str, view: str = "none") -> SplitPredict
             raise RunError(f"{path}: format {int(file['format'])}; this version reads {FORMAT}.")
         if f"{split}_labels" not in file:
             raise RunError(_no_such_split(file, split, path.parent.name))
-        if _logits_key(split, view) not in file:
+        if view != "none" and _logits_key(split, view) not in file:
             raise RunError(_no_such_view(file, split, view, path.parent.name))
         values = {attribute: file[f"{split}_{key}"] for key, attribute in _PER_SPLIT.items()}
         values["logits_NK"] = file[_logits_key(split, view)]

@@ -1,5 +1,7 @@
 """Fixtures that every test may ask for."""
 
+import sys
+
 import pytest
 
 from tests.browser import app_server, browser  # noqa: F401
@@ -26,3 +28,21 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def no_plugins(monkeypatch):
+    """A test finds our own models and no plugin, and leaves it so."""
+    from fer_core import catalog, plugins
+    from fer_core.models import MODELS
+
+    before = dict(MODELS), dict(catalog.MODELS)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(plugins, "_named", set())
+    monkeypatch.setenv("FER_PLUGINS", "")
+    yield
+    for table, old in zip((MODELS, catalog.MODELS), before, strict=True):
+        table.clear()
+        table.update(old)
+    for name in [name for name in sys.modules if name.startswith("fer_plugin_")]:
+        del sys.modules[name]

@@ -281,7 +281,11 @@ def test_a_damaged_run_is_named_and_the_others_listed(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "CLI subcommand is required {data, train, evaluate, compare, runs}. See: python -m fer_core --help"),
+        (
+            [],
+            "CLI subcommand is required {data, train, evaluate, compare, recipes, runs}. "
+            "See: python -m fer_core --help",
+        ),
         (["data"], "CLI subcommand is required {info, check, download, export}. See: python -m fer_core data --help"),
         (
             ["data", "info", "--jsn"],

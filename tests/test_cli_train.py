@@ -45,17 +45,11 @@ def begun(monkeypatch):
 
 
 @pytest.fixture
-def plugin(tmp_path):
+def plugin(tmp_path, no_plugins):
     """A user's file; what it registers is gone after the test."""
-    before = dict(MODELS), dict(catalog.MODELS)
     path = tmp_path / "my models.py"
     path.write_text(PLUGIN)
-    yield path
-    plugins._loaded.clear()
-    plugins._named.clear()
-    for table, was in zip((MODELS, catalog.MODELS), before, strict=True):
-        table.clear()
-        table.update(was)
+    return path
 
 
 def train(*words):
@@ -159,12 +153,12 @@ def test_a_run_of_ones_own_net_is_read_by_a_program_that_does_not_know_the_net(d
     assert find_run(begun[0].name).config().model == "one-layer"
 
 
-def test_a_run_is_resumed_only_where_its_file_is_named(data, plugin, begun, monkeypatch, capsys):
-    assert train("--data", data, "--plugin", plugin, "--model", "one-layer", *SHORT) == 0
-    [run] = begun
-    monkeypatch.undo()
-    monkeypatch.setenv("FER_RUNS", str(run.path.parent))
-    plugins._unload(plugin.resolve())
+def test_a_run_is_resumed_only_where_its_file_is_named(data, plugin, monkeypatch, capsys):
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_train, "train_runs", lambda runs, queue: None)
+        assert train("--data", data, "--plugin", plugin, "--model", "one-layer", *SHORT) == 0
+    [run] = list_runs()
+    plugins._unload(plugin.resolve())  # as in another process
     plugins._named.clear()
     assert train("--resume", run.name) == 2
     assert f"--plugin {shlex.quote(str(plugin.resolve()))}" in capsys.readouterr().err

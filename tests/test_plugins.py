@@ -50,20 +50,7 @@ HEAD = "from torch import nn\nfrom fer_core.models import register\n"
 FINE = '@register("fine")\ndef fine(c, k):\n    return nn.Linear(c, k)\n'
 
 
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch):
-    """Each test finds our own models and no plugin, and leaves it so."""
-    before = dict(MODELS), dict(catalog.MODELS), set(sys.modules)
-    monkeypatch.setattr(plugins, "_loaded", {})
-    monkeypatch.setattr(plugins, "_named", set())
-    monkeypatch.delenv("FER_PLUGINS", raising=False)
-    yield
-    for table, old in zip((MODELS, catalog.MODELS), before, strict=False):
-        table.clear()
-        table.update(old)
-    for name in set(sys.modules) - before[2]:
-        if name.startswith("fer_plugin_"):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("no_plugins")
 
 
 @pytest.fixture

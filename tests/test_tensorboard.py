@@ -26,6 +26,14 @@ REPO = Path(__file__).resolve().parent.parent
 RATES = {"head": 0.1, "backbone": 0.01}
 
 
+@pytest.fixture(autouse=True)
+def first_writers_of_a_process(monkeypatch):
+    """Event files of one process and second are told apart, and sorted, by a number: 10 would come before 9."""
+    from tensorboard.summary.writer import event_file_writer
+
+    monkeypatch.setattr(event_file_writer, "_global_uid", type(event_file_writer._global_uid)(0))
+
+
 def record(epoch: int, shift: float = 0.0) -> EpochRecord:
     """Figures that tell their epoch and their name apart, exact in 32 bits."""
     return EpochRecord(epoch, 0.1, epoch + 0.5, epoch + 0.25, epoch + shift, epoch / 64, epoch / 32, 900.0 + epoch, 1.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from fer_core import launcher, plugins
+from fer_core import launcher
 from fer_core.config import RunConfig
 from fer_core.recipes import RECIPES
 from fer_core.runs import EpochRecord, create_run, list_runs
@@ -250,13 +250,11 @@ def inverted(num_classes, in_channels):
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(tmp_path, monkeypatch, no_plugins):
     path = tmp_path / "my_models.py"
     path.write_text(NET)
     monkeypatch.setenv("FER_PLUGINS", str(path))
-    monkeypatch.setattr(plugins, "_named", set())
-    yield path
-    plugins._unload(path.resolve())
+    return path
 
 
 def test_a_net_of_ones_own_that_cannot_take_a_face_is_one_line(plugin):
