@@ -173,7 +173,7 @@ def test_the_ferplus_net_is_the_papers_with_halved_widths():
     widths = [module.out_channels for module in modules if isinstance(module, nn.Conv2d)]
     assert widths == [32, 32, 64, 64, 128, 128, 128, 256, 256, 256]
     assert [module.out_features for module in modules if isinstance(module, nn.Linear)] == [512, 512, 7]
-    assert [module.p for module in modules if isinstance(module, nn.Dropout)] == [0.25] * 4 + [0.5] * 2
+    assert [module.p for module in modules if isinstance(module, nn.Dropout)] == [0.1] * 4 + [0.3] * 2
 
 
 @pytest.mark.parametrize("name", ["cnn6", "ferplus-vgg"])
