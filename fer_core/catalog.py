@@ -55,6 +55,8 @@ class Reference:
 
     title: str
     accuracy: float
+    label: str | None = None
+    """What stands at its line, where that is not the title: lines that lie too close share the label of one of them."""
     below: bool = False
     """Whether the label stands below its line, out of the way of the next one's."""
 
@@ -235,17 +237,24 @@ SELECTION_METRICS: dict[str, Entry] = {
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 PRECISIONS: tuple[str, ...] = ("auto", "fp32", "bf16")
 
+SIX_LAYER_CNN = Reference("six-layer CNN 52", 0.52)
+VGG16_FROZEN = Reference("VGG16, frozen blocks 65", 0.65, label="VGG16 65 · human 65 ± 5 · ResNet-50 65.5", below=True)
+RESNET50 = Reference("ResNet-50 65.5", 0.655, label="")
+RESNET18_GREY = Reference("ResNet-18, grey 66.9", 0.6688)
+FERPLUS_VGG13 = Reference("FER+ paper, VGG13 85.0", 0.8499)
+
 FER2013_REFERENCES: tuple[Reference, ...] = (
     Reference("always happy 24.5", 0.245),
-    Reference("six-layer CNN 52", 0.52),
-    Reference("VGG16 65 · human 65 ± 5 · ResNet-50 65.5", 0.65, below=True),
-    Reference("", 0.655),
-    Reference("ResNet-18, grey 66.9", 0.6688),
+    SIX_LAYER_CNN,
+    VGG16_FROZEN,
+    Reference("human 65 ± 5", 0.65, label=""),
+    RESNET50,
+    RESNET18_GREY,
     Reference("challenge winner 2013 71", 0.71),
 )
 """Accuracies that people quote for FER2013. The human figure is Goodfellow et al. 2013, arXiv 1307.0414."""
 
-FERPLUS_REFERENCES: tuple[Reference, ...] = (Reference("FER+ paper, VGG13 85.0", 0.8499),)
+FERPLUS_REFERENCES: tuple[Reference, ...] = (FERPLUS_VGG13,)
 """Accuracy on FER+'s majority rows of `private`. Source: Barsoum et al. 2016, arXiv 1608.01041."""
 
 

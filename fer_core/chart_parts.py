@@ -14,6 +14,25 @@ SELECTION = "cell"
 GREY = "#9aa1ab"
 
 
+def curve_axes(quantity: str, epochs: int) -> Spec:
+    """x and y of a chart of `accuracy` or `loss` by epoch; epochs: right end of the axis."""
+    return {
+        "x": {
+            "field": "epoch", "type": "quantitative", "title": "epoch",
+            "scale": {"domain": [1, max(2, epochs)]}, "axis": {"tickMinStep": 1, "format": "d"},
+        },
+        "y": {
+            "field": "value", "type": "quantitative", "title": None, "scale": {"zero": False},
+            "axis": {"format": ".0%"} if quantity == "accuracy" else {},
+        },
+    }  # fmt: skip
+
+
+def curve_tip(quantity: str) -> Spec:
+    """The value of a point of such a chart, as its tooltip says it."""
+    return {"field": "value", "format": ".1%" if quantity == "accuracy" else ".3f"}
+
+
 def emotion_colors(classes: Sequence[str]) -> list[str]:
     """One colour a class, grey for what is no emotion."""
     return [EMOTION_COLORS.get(name, GREY) for name in classes]

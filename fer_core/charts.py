@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from fer_core.balance import Balance
 from fer_core.catalog import Reference
-from fer_core.chart_parts import GREY, Spec, emotion_colors, matrix
+from fer_core.chart_parts import GREY, Spec, curve_axes, curve_tip, emotion_colors, matrix
 from fer_core.compare import Comparison
 from fer_core.evaluate import Report
 from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
@@ -165,15 +165,9 @@ def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) ->
     many = len(histories) > 1
     runs = list(histories)
     colors = [_RUN_CYCLE[i % len(_RUN_CYCLE)] for i in range(len(runs))]
-    percent = quantity == "accuracy"
-    y_axis = {"format": ".0%"} if percent else {}
     legend = {"orient": "bottom", "title": None, "columns": 2, "labelLimit": 260}
     return {
-        "x": {
-            "field": "epoch", "type": "quantitative", "title": "epoch",
-            "scale": {"domain": [1, max(2, epochs)]}, "axis": {"tickMinStep": 1, "format": "d"},
-        },
-        "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}, "axis": y_axis},
+        **curve_axes(quantity, epochs),
         "color": {
             "field": "run", "type": "nominal", "scale": {"domain": runs, "range": colors},
             "legend": legend if many else None,
@@ -182,10 +176,7 @@ def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) ->
             "field": "on", "type": "nominal", "legend": None,
             "scale": {"domain": ["public", "train, augmented"], "range": [[1, 0], [4, 3]]},
         },
-        "tooltip": [
-            {"field": "run"}, {"field": "on"}, {"field": "epoch"},
-            {"field": "value", "format": ".1%" if percent else ".3f"},
-        ],
+        "tooltip": [{"field": "run"}, {"field": "on"}, {"field": "epoch"}, curve_tip(quantity)],
     }  # fmt: skip
 
 
@@ -194,7 +185,8 @@ def _reference_layers(references: Sequence[Reference]) -> list[Spec]:
     rule = {"mark": {"type": "rule", "strokeDash": [2, 4], "color": GREY}, "encoding": {"y": y}}
     layers = [{"data": {"values": [{"value": one.accuracy} for one in references]}, **rule}]
     for below in (False, True):
-        rows = [{"title": one.title, "value": one.accuracy} for one in references if one.below is below]
+        labelled = [one for one in references if one.below is below]
+        rows = [{"title": one.title if one.label is None else one.label, "value": one.accuracy} for one in labelled]
         mark = {"type": "text", "align": "right", "dy": 7 if below else -6, "fontSize": 10, "color": GREY}
         place = {"y": y, "x": {"value": {"expr": "width"}}, "text": {"field": "title"}}
         layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})

@@ -15,7 +15,7 @@ from fer_core.cli_parts import print_notes
 from fer_core.config import RunConfig, flag
 from fer_core.data import open_store, resolve_config
 from fer_core.errors import ConfigError
-from fer_core.runs import Run, create_run, find_run, free_name
+from fer_core.runs import Run, create_run, find_run, free_names
 
 if TYPE_CHECKING:
     from fer_core.models import ModelCost
@@ -38,7 +38,7 @@ class Train(RunConfig):
         from fer_core.train.tensorboard import tensorboard_missing  # torch comes with it
 
         plans = [_check(config) for config in configs]
-        names = _names(configs) if self.name is None else [self.name]
+        names = free_names(configs) if self.name is None else [self.name]
         runs = [create_run(config, name) for config, name in zip(configs, names, strict=True)]
         for config, cost in zip(configs, plans, strict=True):
             console.plan(config, cost)
@@ -92,13 +92,6 @@ def train_runs(runs: list[Run], queue: bool) -> None:
                 errors.append(error)
     if errors:
         raise errors[0]
-
-
-def _names(configs: list[RunConfig]) -> list[str]:
-    taken: list[str] = []
-    for config in configs:
-        taken.append(free_name(config, frozenset(taken)))
-    return taken
 
 
 def _check(config: RunConfig) -> "ModelCost":

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fer_core.catalog import Entry, Reference, check_name
+from fer_core.catalog import (
+    FERPLUS_VGG13,
+    RESNET18_GREY,
+    RESNET50,
+    SIX_LAYER_CNN,
+    VGG16_FROZEN,
+    Entry,
+    Reference,
+    check_name,
+)
 from fer_core.errors import ConfigError
 
 Settings = Mapping[str, Any]
@@ -91,7 +100,7 @@ def _vgg16_frozen() -> Recipe:
             **_PLAIN, **_PRETRAINED, **head, "model": "vgg16", "image_size": 48, "freeze_until": "features.17",
             "augment": "none", "optimizer": "adam", "lr": 1e-4, "schedule": "constant", "epochs": 20, "batch_size": 512,
         },
-        Reference("VGG16, frozen blocks 65", 0.65),
+        VGG16_FROZEN,
         "65% validation, 99% train",
         {
             "hidden-none": _variant("no hidden layer", head_hidden=0, **plain),
@@ -117,7 +126,7 @@ RECIPES: Mapping[str, Recipe] = {
             **_PLAIN, "model": "cnn6", "image_size": 48, "augment": "flip-rotate-crop", "optimizer": "adam", "lr": 1e-3,
             "schedule": "constant", "epochs": 12, "batch_size": 128,
         },
-        Reference("six-layer CNN 52", 0.52),
+        SIX_LAYER_CNN,
         "about 52% validation",
     ),
     "resnet18-grey": Recipe(
@@ -129,7 +138,7 @@ RECIPES: Mapping[str, Recipe] = {
             "augment": "resnet18-grey", "optimizer": "adamw", "lr": 1e-3, "backbone_lr": 0.1, "weight_decay": 0.01,
             "schedule": "plateau", "clip_norm": 1.0, "epochs": 10, "batch_size": 64, "patience": 3,
         },
-        Reference("ResNet-18, grey 66.9", 0.6688),
+        RESNET18_GREY,
         "74.52% train, 66.88% test",
         {
             "224": _variant("at 224 pixels", image_size=224),
@@ -145,7 +154,7 @@ RECIPES: Mapping[str, Recipe] = {
             "optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.01, "schedule": "onecycle", "epochs": 12,
             "batch_size": 128, "tensorboard": True,
         },
-        Reference("FER+ paper, VGG13 85.0", 0.8499),
+        FERPLUS_VGG13,
         "84.99% for the best of its label modes, on the majority rows of the test split",
     ),
     "vgg16-frozen": _vgg16_frozen(),
@@ -158,7 +167,7 @@ RECIPES: Mapping[str, Recipe] = {
             "head_batch_norm": True, "head_dropout": 0.3, "augment": "flip-rotate-crop", "optimizer": "adam",
             "lr": 1e-4, "schedule": "plateau", "epochs": 15, "batch_size": 32, "patience": 4,
         },
-        Reference("ResNet-50 65.5", 0.655),
+        RESNET50,
         "65.5% test",
         {
             "48": _variant("at 48 pixels", image_size=48, batch_size=128),

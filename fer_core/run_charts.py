@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fer_core.chart_parts import GREY, Spec
+from fer_core.chart_parts import GREY, Spec, curve_axes, curve_tip
 from fer_core.palette import RUN_COLORS
 from fer_core.run_facts import Facts
 from fer_core.run_table import Published
@@ -53,20 +53,12 @@ def many_curves(histories: Mapping[str, Sequence[EpochRecord]], quantity: str, e
         for run, records in histories.items()
         for one in records
     ]
-    percent = quantity == "accuracy"
     pointed = {"param": "pointed", "empty": False}
     place = {
-        "x": {
-            "field": "epoch", "type": "quantitative", "title": "epoch",
-            "scale": {"domain": [1, max(2, epochs)]}, "axis": {"tickMinStep": 1, "format": "d"},
-        },
-        "y": {
-            "field": "value", "type": "quantitative", "title": None, "scale": {"zero": False},
-            "axis": {"format": ".0%"} if percent else {},
-        },
+        **curve_axes(quantity, epochs),
         "detail": {"field": "run"},
-        "tooltip": [{"field": "run"}, {"field": "epoch"}, {"field": "value", "format": ".1%" if percent else ".3f"}],
-    }  # fmt: skip
+        "tooltip": [{"field": "run"}, {"field": "epoch"}, curve_tip(quantity)],
+    }
     lines = {
         "mark": {"type": "line"},
         "encoding": {

@@ -15,7 +15,7 @@ from fer_core.errors import RunError
 from fer_core.evaluate import Report, wilson_interval
 from fer_core.predictions import report_on
 from fer_core.run_shelf import Notes, read_notes
-from fer_core.runs import NAME, EpochRecord, Run, Status, runs_folder
+from fer_core.runs import EpochRecord, Run, Status, all_runs
 
 Stamp = tuple[tuple[int, ...], ...]
 """Time of change and size of each file that a row is made from: equal stamps, equal row."""
@@ -91,10 +91,8 @@ class Facts:
 
 
 def run_stamps() -> dict[Run, Stamp]:
-    """Every folder of the runs folder that holds a run, whether it can be read or not, by name."""
-    folders = sorted(runs_folder().iterdir()) if runs_folder().is_dir() else []
-    stamps = {Run(path): tuple(map(_stamp, (path / name for name in _FILES))) for path in folders if _named(path)}
-    return {run: stamp for run, stamp in stamps.items() if all(stamp[:2])}
+    """Of every run in the runs folder, whether it can be read or not, by name."""
+    return {run: tuple(_stamp(run.path / name) for name in _FILES) for run in all_runs()}
 
 
 def read_facts(run: Run) -> Facts:
@@ -140,10 +138,6 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_size
-
-
-def _named(path: Path) -> bool:
-    return NAME.fullmatch(path.name) is not None
 
 
 def _unless_damaged(read: Callable[[], _T], otherwise: _T, problems: list[str]) -> _T:

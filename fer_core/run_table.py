@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from fer_core.augmentations import BUILT_IN
-from fer_core.catalog import DEFAULT_LEARNING_RATES, FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
+from fer_core.catalog import DEFAULT_LEARNING_RATES, FER2013_REFERENCES, FERPLUS_REFERENCES
 from fer_core.config import RunConfig
 from fer_core.recipes import RECIPES
 from fer_core.run_facts import Facts, Kind
@@ -205,15 +205,6 @@ def _published_on(kind: Kind) -> list[Published]:
         if one.published and (one.settings.get("labels", "fer") != "fer") == by_votes
     }
     found = [Published(one.title, one.accuracy, kind, name, RECIPES[name].claim) for name, one in recipes.items()]
-    known = {_net(one.title) for one in recipes.values()}
-    others = (part for one in (FERPLUS_REFERENCES if by_votes else FER2013_REFERENCES) for part in _parts(one))
-    return found + [Published(one.title, one.accuracy, kind) for one in others if _net(one.title) not in known]
-
-
-def _parts(reference: Reference) -> list[Reference]:
-    """A line in a chart may stand for several figures that lie too close for labels of their own."""
-    return [Reference(title, reference.accuracy) for title in reference.title.split(" · ") if title]
-
-
-def _net(title: str) -> str:
-    return title.split()[0].strip(",")
+    quoted = FERPLUS_REFERENCES if by_votes else FER2013_REFERENCES
+    others = [one for one in quoted if one not in recipes.values()]
+    return found + [Published(one.title, one.accuracy, kind) for one in others]

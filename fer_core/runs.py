@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -215,16 +215,17 @@ def runs_folder() -> Path:
 
 def list_runs() -> list[Run]:
     """Every run in the runs folder that can be read, newest first (`damaged_runs` names the others)."""
-    runs = [run for run in _all_runs() if not _damage(run)]
+    runs = [run for run in all_runs() if not _damage(run)]
     return sorted(runs, key=lambda run: ((run.path / "config.json").stat().st_mtime, run.name), reverse=True)
 
 
 def damaged_runs() -> list[str]:
     """What is wrong with each run in the runs folder that cannot be read; one line a run."""
-    return [damage for run in _all_runs() if (damage := _damage(run))]
+    return [damage for run in all_runs() if (damage := _damage(run))]
 
 
-def _all_runs() -> list[Run]:
+def all_runs() -> list[Run]:
+    """Every folder of the runs folder that holds a run, whether it can be read or not, by name."""
     folders = runs_folder().iterdir() if runs_folder().is_dir() else iter(())
     return [Run(path) for path in sorted(folders) if NAME.fullmatch(path.name) and _is_run(path)]
 
@@ -281,6 +282,14 @@ def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
         number += 1
         name = f"{stem}-{number}"
     return name
+
+
+def free_names(configs: Iterable[RunConfig]) -> list[str]:
+    """A `free_name` for each, no two of them the same."""
+    names: list[str] = []
+    for config in configs:
+        names.append(free_name(config, frozenset(names)))
+    return names
 
 
 def _plain_stem(config: RunConfig) -> str:

@@ -14,7 +14,7 @@ from fer_core.data.views import training_view
 from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.recipes import find_recipe
-from fer_core.runs import free_name
+from fer_core.runs import free_names
 from ui.live import live_runs
 from ui.net_cost import net_cost
 from ui.source import title_with_source
@@ -25,13 +25,9 @@ from ui.train_form import changes, train_form
 
 def start(*configs: RunConfig) -> None:
     """Start one worker for these configurations, each under a name that is free."""
-    taken: set[str] = set()
-    named = []
     try:
-        for config in map(resolve_config, configs):
-            name = free_name(config, frozenset(taken))
-            taken.add(name)
-            named.append((name, config))
+        resolved = [resolve_config(config) for config in configs]
+        named = list(zip(free_names(resolved), resolved, strict=True))
         launcher.start(named)
     except FerError as error:
         said.error(str(error), icon=":material/error:")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from fer_core.affine import resize
 from fer_core.errors import ConfigError
 from fer_core.models.parts import BATCH_NORMS, is_frozen, last_linear, parameters_before
 from fer_core.views import shown
@@ -17,7 +17,6 @@ Preset = tuple[tuple[float, ...], tuple[float, ...]]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and spread of red, green and blue in 0..1, which torchvision's weights expect."""
-NORMALISATIONS = ("data", "preset")
 
 
 class FaceClassifier(nn.Module):
@@ -145,11 +144,8 @@ class FaceClassifier(nn.Module):
         self.train(self.training)
 
     def _resized(self, images_BCHW: Tensor) -> Tensor:
-        size, (height, width) = self.image_size, images_BCHW.shape[-2:]
-        if size is not None and (height, width) != (size, size):
-            images_BCHW = functional.interpolate(
-                images_BCHW, (size, size), mode="bilinear", align_corners=False, antialias=max(height, width) > size
-            )
+        if self.image_size is not None:
+            images_BCHW = resize(images_BCHW, self.image_size, self.image_size)
         if images_BCHW.shape[1] != self.in_channels:
             images_BCHW = images_BCHW.expand(-1, self.in_channels, -1, -1)
         return images_BCHW

@@ -10,7 +10,7 @@ from torch import nn
 from fer_core import catalog
 from fer_core.catalog import check_name
 from fer_core.errors import ConfigError
-from fer_core.models.classifier import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, FaceClassifier, Preset
+from fer_core.models.classifier import IMAGENET_MEAN, IMAGENET_STD, FaceClassifier, Preset
 from fer_core.models.cnn import FerPlusVgg, SixLayerCnn
 from fer_core.models.efficientnet_lite import EfficientNetLite0
 from fer_core.models.parts import last_linear, make_head
@@ -125,8 +125,8 @@ def _check_input(name: str, in_channels: int, num_classes: int, image_size: int,
         raise ConfigError(f"in_channels is 1 (grey) or 3 (grey three times), not {in_channels}.")
     if num_classes < 1:
         raise ConfigError(f"num_classes is 1 or more, not {num_classes}.")
-    if normalisation not in NORMALISATIONS:
-        raise ConfigError(f"normalisation is {' or '.join(NORMALISATIONS)}, not {normalisation!r}.")
+    if normalisation not in catalog.NORMALISATIONS:
+        raise ConfigError(f"normalisation is {' or '.join(catalog.NORMALISATIONS)}, not {normalisation!r}.")
     if name in catalog.MODELS:
         catalog.check_size(name, image_size)
 
