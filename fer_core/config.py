@@ -68,6 +68,12 @@ class RunConfig(BaseModel):
     image_size: int | None = Field(
         None, ge=16, le=512, description="Side that faces are resized to, in pixels. Left out: the one that they have."
     )
+    early_size: int | None = Field(
+        None, ge=16, le=512, description="Side of faces in the first part of the training, in pixels: cheaper steps."
+    )
+    early_share: float = Field(
+        0.0, ge=0, le=0.9, title="Early part", description="Share of the epochs in which faces have --early-size."
+    )
     channels: int = Field(1, description="1: grey, 3: grey repeated, as nets for colour pictures want it.")
     weights: str = Field("none", description="What the net starts from: none, imagenet, a run, or a state_dict's file.")
     normalisation: str = Field("data", description=f"Of grey levels: {', '.join(catalog.NORMALISATIONS)}.")
@@ -85,7 +91,7 @@ class RunConfig(BaseModel):
         False, title="Head's batch norm", description="Batch norm on the head's hidden layer."
     )
     head_dropout: float = Field(
-        0.0, ge=0, le=0.9, title="Head's dropout", description="Dropout on the head's hidden layer."
+        0.0, ge=0, le=0.9, title="Head's dropout", description="Dropout before the head's last layer."
     )
     augment: str = Field(
         "standard", description=f"Augmentation: {', '.join(augmentations.BUILT_IN)}, or one that you saved."
@@ -202,10 +208,14 @@ class RunConfig(BaseModel):
             self._find_augmentation()
         if self.model in catalog.MODELS and self.image_size is not None:
             catalog.check_size(self.model, self.image_size)
-        if not self.head_hidden and (self.head_batch_norm or self.head_dropout):
-            raise ConfigError(
-                "batch norm and dropout belong to a hidden layer of the head: give --head-hidden a width."
-            )
+        if self.head_batch_norm and not self.head_hidden:
+            raise ConfigError("batch norm belongs to a hidden layer of the head: give --head-hidden a width.")
+        if self.head_dropout and self.head_hidden is None:
+            raise ConfigError("dropout belongs to a head of your own: --head-hidden 0, or a hidden layer's width.")
+        if self.early_share and self.early_size is None:
+            raise ConfigError("--early-share needs --early-size, the side of the faces in those epochs.")
+        if self.early_size is not None and self.model in catalog.MODELS:
+            catalog.check_size(self.model, self.early_size)
         if self.epochs is not None and self.head_first_epochs >= self.epochs:
             raise ConfigError(f"--head-first-epochs is {self.head_first_epochs}; it should be less than --epochs.")
         return self

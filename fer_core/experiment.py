@@ -30,7 +30,7 @@ from fer_core.run_model import architecture, cost_of, make_model
 from fer_core.runs import EpochRecord, Run
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from fer_core.train.loop import FaceTensors, Trainer
-from fer_core.train.placement import Placement, choose_placement, keep_depthwise_in_float32
+from fer_core.train.placement import Placement, choose_placement, keep_depthwise_in_float32, keep_freed_memory
 from fer_core.train.tensorboard import TensorBoardLog, tensorboard_missing
 
 _HEARTBEAT_S = 1.0
@@ -114,6 +114,7 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     faces = _faces(config, open_store(config.data, ferplus=config.ferplus))
     _check(config, faces)
     placement = choose_placement(config.device, config.precision)
+    keep_freed_memory()
     train, public = (_tensors(faces.view(split), split, placement.device) for split in ("train", "public"))
     begun = run.last.exists()
     # What a resumed run started from lies in its checkpoint; the file or run that it came from may be gone.

@@ -25,7 +25,7 @@ LIGHT = (
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (
-    "affine", "augment", "views", "losses", "models.small", "models.cnn", "models.efficientnet_lite",
+    "affine", "augment", "views", "losses", "models.residual", "models.cnn", "models.efficientnet_lite",
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
     "train.loop", "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console",

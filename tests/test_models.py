@@ -8,7 +8,7 @@ from torchvision.models import resnet18 as published_resnet18
 from fer_core import catalog
 from fer_core.errors import ConfigError
 from fer_core.models import MODELS, FaceClassifier, create_model, parameter_count
-from fer_core.models.small import ResidualBlock
+from fer_core.models.residual import ResidualBlock
 from fer_core.registry import registrar
 from fer_core.train.loop import predict_logits, to_floats
 

@@ -56,6 +56,8 @@ class FaceClassifier(nn.Module):
         self.image_size = image_size
         self.normalisation = normalisation
         self.crop = crop
+        self.training_size: int | None = None
+        """Side in pixels of what the net sees in training mode, where that is another one for the time being."""
         self.loaded = "fresh weights"
         """Where the weights come from, in a few words, such as "imagenet, fresh head"."""
         self._head = last_linear(net) if head is None else head
@@ -144,8 +146,9 @@ class FaceClassifier(nn.Module):
         self.train(self.training)
 
     def _resized(self, images_BCHW: Tensor) -> Tensor:
-        if self.image_size is not None:
-            images_BCHW = resize(images_BCHW, self.image_size, self.image_size)
+        size = self.training_size if self.training and self.training_size else self.image_size
+        if size is not None:
+            images_BCHW = resize(images_BCHW, size, size)
         if images_BCHW.shape[1] != self.in_channels:
             images_BCHW = images_BCHW.expand(-1, self.in_channels, -1, -1)
         return images_BCHW

@@ -17,14 +17,18 @@ def last_linear(net: nn.Module) -> str | None:
 
 
 def make_head(features: int, num_classes: int, hidden: int, batch_norm: bool, dropout: float) -> nn.Sequential:
-    """Linear to `hidden`, batch norm if asked for, LeakyReLU, dropout if above 0, linear to `num_classes`."""
-    layers: list[nn.Module] = [nn.Linear(features, hidden)]
+    """Linear to `hidden`, batch norm if asked for, LeakyReLU, dropout if above 0, linear to `num_classes`.
+
+    With `hidden` 0 there is only the dropout, on the features, before the last linear layer.
+    """
+    layers: list[nn.Module] = [nn.Linear(features, hidden)] if hidden else []
     if batch_norm:
         layers.append(nn.BatchNorm1d(hidden))
-    layers.append(nn.LeakyReLU(inplace=True))
+    if hidden:
+        layers.append(nn.LeakyReLU(inplace=True))
     if dropout:
         layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(hidden, num_classes))
+    return nn.Sequential(*layers, nn.Linear(hidden or features, num_classes))
 
 
 def parameters_before(net: nn.Module, layer: str, model: str) -> Iterator[nn.Parameter]:

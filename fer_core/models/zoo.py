@@ -15,7 +15,7 @@ from fer_core.models.cnn import FerPlusVgg, SixLayerCnn
 from fer_core.models.efficientnet_lite import EfficientNetLite0
 from fer_core.models.parts import last_linear, make_head
 from fer_core.models.published import TORCHVISION, build_published, use_one_cell_pooling
-from fer_core.models.small import SmallResNet
+from fer_core.models.residual import base, small
 from fer_core.models.weights import Weights, fit_weights, read_weights, split_wrapper
 from fer_core.registry import registrar
 
@@ -27,7 +27,8 @@ its head, and layers are frozen in the order in which the net registers them.
 """
 MODELS: dict[str, Builder] = {}
 register = registrar(MODELS)
-register("small")(SmallResNet)
+register("small")(small)
+register("base")(base)
 register("cnn6")(SixLayerCnn)
 register("ferplus-vgg")(FerPlusVgg)
 register("efficientnet-lite0")(EfficientNetLite0)
@@ -64,7 +65,7 @@ def create_model(
             the path of a file with a `state_dict` (also of one of our checkpoints), or a `state_dict`. Everything but
             the head must fit; three-channel weights are summed where the net has one channel.
         freeze_until: name of a layer within the net; what is registered before it is not trained.
-        head_hidden: None: the published classifier with K outputs. 0: features straight into a K-way linear layer.
+        head_hidden: None: the published classifier with K outputs. 0: features, (dropout), a K-way linear layer.
             n: features, linear to n, (batch norm), LeakyReLU, (dropout), linear to K. 0 and n replace a VGG's whole
             classifier and pool its features to 512; elsewhere the last linear layer is replaced.
         normalisation: "data" or "preset", see `FaceClassifier`.
@@ -79,8 +80,8 @@ def create_model(
     if name in _POOLED and head_hidden is not None:
         use_one_cell_pooling(net, num_classes)
     head = last_linear(net)
-    if head_hidden:
-        _replace_head(net, head, name, num_classes, head_hidden, head_batch_norm, head_dropout)
+    if head_hidden or head_dropout:
+        _replace_head(net, head, name, num_classes, head_hidden or 0, head_batch_norm, head_dropout)
     preset = _PRESETS.get(name, (IMAGENET_MEAN, IMAGENET_STD))
     sizes = {"in_channels": in_channels, "image_size": image_size}
     model = FaceClassifier(net, **sizes, normalisation=normalisation, preset=preset, head=head, crop=crop)
@@ -136,6 +137,7 @@ def _check_head(hidden: int | None, batch_norm: bool, dropout: float) -> None:
         raise ConfigError(f"head_hidden is 0 or more units, or empty for the published classifier; not {hidden}.")
     if not 0 <= dropout < 1:
         raise ConfigError(f"head_dropout is at least 0 and below 1, not {dropout}.")
-    if not hidden and (batch_norm or dropout):
-        asked = "head_batch_norm" if batch_norm else "head_dropout"
-        raise ConfigError(f"{asked} belongs to a hidden layer of the head. Set head_hidden to its units, such as 256.")
+    if batch_norm and not hidden:
+        raise ConfigError("head_batch_norm belongs to a hidden layer. Set head_hidden to its units, such as 256.")
+    if dropout and hidden is None:
+        raise ConfigError("head_dropout belongs to a head of your own. Set head_hidden: 0, or a hidden layer's units.")

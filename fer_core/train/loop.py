@@ -82,6 +82,7 @@ class Trainer:
         self.augmentation = config.augmentation()
         self._weights_K = torch.tensor(balance.loss_weights_K, dtype=torch.float32, device=placement.device)
         self._generator = torch.Generator(placement.device)
+        self._image_size = config.image_size
         self._sums = self._no_sums()
 
     @property
@@ -179,6 +180,7 @@ class Trainer:
         order = torch.from_numpy(self._epoch_order(epoch)).to(self.placement.device)
         batches = _batches(order, self.config.batch_size)
         self._hold_backbone(epoch < self.config.head_first_epochs)
+        self._show_size(epoch)
         self.model.train()
         for rows_B in batches[first:]:
             started = time.perf_counter()
@@ -196,7 +198,7 @@ class Trainer:
         self._generator.manual_seed(step_seed)
         images, labels = self.train.batch(rows_B)
         targets = self._targets(rows_B)
-        images = augment(images, self.augmentation, self._generator, self.config.image_size)
+        images = augment(images, self.augmentation, self._generator, self._image_size)
         mix = None
         if self.config.mixup:
             mix = draw_mix(self.config.mixup, len(labels), self._generator, step_seed)
@@ -230,6 +232,13 @@ class Trainer:
     def _hold_backbone(self, held: bool) -> None:
         if self.config.head_first_epochs:
             self.model.hold_backbone(held)  # type: ignore[operator]
+
+    def _show_size(self, epoch: int) -> None:
+        """Faces are smaller in the first epochs, where that is asked for; the last ones see what is judged."""
+        assert self.config.epochs is not None
+        early = self.config.early_size if epoch < round(self.config.early_share * self.config.epochs) else None
+        self._image_size = early or self.config.image_size
+        self.model.training_size = early  # type: ignore[assignment]
 
     def _targets(self, rows_B: Tensor) -> Tensor:
         """What this step learns of these faces: labels (B,), or shares of the classes (B, K)."""
