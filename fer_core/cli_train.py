@@ -35,13 +35,14 @@ class Train(RunConfig):
             self._resume()
             return
         configs = [resolve_config(config) for config in self._configs()]
-        from fer_core.train.tensorboard import tensorboard_missing  # torch comes with it
+        from fer_core.train.placement import choose_placement  # torch comes with these
+        from fer_core.train.tensorboard import tensorboard_missing
 
         plans = [_check(config) for config in configs]
         names = free_names(configs) if self.name is None else [self.name]
         runs = [create_run(config, name) for config, name in zip(configs, names, strict=True)]
         for config, cost in zip(configs, plans, strict=True):
-            console.plan(config, cost)
+            console.plan(config, cost, choose_placement(config.device, config.precision))
             print_notes(config.warnings())
         if any(config.tensorboard for config in configs) and (missing := tensorboard_missing()):
             print_notes([missing])

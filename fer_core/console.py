@@ -12,7 +12,8 @@ from fer_core.config import RunConfig
 from fer_core.runs import EpochRecord
 
 if TYPE_CHECKING:
-    from fer_core.models import ModelCost  # torch comes with it
+    from fer_core.models import ModelCost  # torch comes with these
+    from fer_core.train.placement import Placement
 
 
 @contextmanager
@@ -53,13 +54,13 @@ class TrainingLog:
         sys.stdout.flush()
 
 
-def plan(config: RunConfig, cost: "ModelCost") -> None:
-    """What is about to be trained: the net, its size, its work for one face, and how much of it is frozen."""
+def plan(config: RunConfig, cost: "ModelCost", placement: "Placement") -> None:
+    """What is about to be trained: the net, its size, its work for one face, how much of it is frozen, and where."""
     what = f"{config.recipe}: " if config.recipe else ""
     frozen = f", {cost.frozen_share:.0%} of them frozen" if cost.frozen_share else ""
     print(
         f"{what}{config.model}, {cost.parameters / 1e6:.2f}M parameters{frozen}, "
-        f"{cost.multiply_adds / 1e6:,.0f}M multiply-adds a face"
+        f"{cost.multiply_adds / 1e6:,.0f}M multiply-adds a face, {placement}"
     )
 
 

@@ -15,6 +15,7 @@ from fer_core.launcher import current_status
 from fer_core.models import MODELS, create_model
 from fer_core.recipes import RECIPES
 from fer_core.runs import Status, create_run, find_run, list_runs, runs_folder
+from fer_core.train.placement import choose_placement
 from tests.toy import toy_csv
 
 PLUGIN = '''
@@ -63,7 +64,9 @@ def test_a_recipe_is_a_whole_configuration_with_what_is_changed_on_top(data, beg
     assert run.name == "cnn6"
     assert (config.model, config.optimizer, config.lr, config.epochs) == ("cnn6", "adam", 0.01, 12)
     assert config.differences().keys() >= {"lr"}
-    assert capsys.readouterr().out == "cnn6: cnn6, 1.50M parameters, 87M multiply-adds a face\n"
+    assert capsys.readouterr().out == (
+        f"cnn6: cnn6, 1.50M parameters, 87M multiply-adds a face, {choose_placement('auto', 'auto')}\n"
+    )
 
 
 def test_a_variant_is_named_with_its_recipe(data, begun, capsys):

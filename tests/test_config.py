@@ -13,6 +13,8 @@ from fer_core.errors import ConfigError
 NUMBERS = {
     # field: the lowest and highest value that is allowed, then values just outside
     "image_size": (16, 512, 15, 513),
+    "early_size": (16, 512, 15, 513),
+    "early_share": (0, 0.9, -0.1, 0.91),
     "head_hidden": (0, 4096, -1, 4097),
     "head_dropout": (0, 0.9, -0.1, 0.91),
     "augment_share": (0, 1, -0.01, 1.01),
@@ -52,6 +54,8 @@ BESIDE = {
     "head_dropout": {"head_hidden": 8},
     "head_first_epochs": {"epochs": None},
     "image_size": {"model": "mine", "plugin": "mine.py"},
+    "early_size": {"model": "mine", "plugin": "mine.py"},
+    "early_share": {"early_size": 32},
 }
 """What else has to be set for a number to be allowed at its bounds."""
 
@@ -83,8 +87,11 @@ def random_config(seed):
             values[field] = None
     if values["head_hidden"] is None:
         values |= {"head_batch_norm": False, "head_dropout": 0.0}
-    if values["image_size"]:
-        values["image_size"] = 16 * rng.randint(2, 14)
+    for field in ("image_size", "early_size"):
+        if values[field]:
+            values[field] = 16 * rng.randint(2, 14)
+    if values["early_size"] is None:
+        values["early_share"] = 0.0
     values["head_first_epochs"] = rng.randint(0, (values["epochs"] or 10) - 1)
     return RunConfig.parse(values)
 
@@ -226,7 +233,7 @@ def test_none_is_resolved_to_what_will_be_used():
     assert config.augment_share == 1.0
     unresolved = {name for name, value in config.model_dump().items() if value is None}
     # Only `resolve_config` knows where the data is; for the others, None is a choice.
-    assert unresolved == {"data", "ferplus", "recipe", "plugin", "image_size", "head_hidden"}
+    assert unresolved == {"data", "ferplus", "recipe", "plugin", "image_size", "early_size", "head_hidden"}
 
 
 def test_what_was_chosen_is_not_resolved_away():

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import pickle
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,8 @@ from fer_core.errors import ConfigError, RunError
 from fer_core.evaluate import Report, evaluate
 from fer_core.labels import EMOTIONS
 from fer_core.losses import weighted_cross_entropy
+from fer_core.models import FaceClassifier
+from fer_core.models.residual import FaceResNet
 from fer_core.train import loop
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from fer_core.train.loop import FaceTensors, Trainer, predict_logits, to_floats
@@ -117,7 +120,27 @@ def test_placement_takes_what_was_asked_for_or_the_best_there_is(monkeypatch, cu
     expected_device = "cuda" if cuda and device != "cpu" else "cpu"
     expected_bf16 = {"auto": bf16, "fp32": False, "bf16": True}[precision]
     assert (placement.device.type, placement.bf16) == (expected_device, expected_bf16)
-    assert str(placement) == f"{expected_device} {'bf16' if expected_bf16 else 'fp32'}"
+    unit = "tensor cores" if expected_device == "cuda" else "AMX"
+    paths = {
+        (True, True): f"bf16 ({unit})", (True, False): "bf16 (emulated)",
+        (False, True): "fp32", (False, False): "fp32 (no bf16 unit)",
+    }  # fmt: skip
+    assert str(placement) == f"{expected_device} {paths[expected_bf16, bf16]}"
+
+
+def test_what_a_gpu_still_computes_after_the_last_step_counts_as_the_epochs_time(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: time.sleep(0.2))
+    assert CPU_FP32.wait() == 0.0
+    assert Placement(torch.device("cuda"), bf16=True).wait() >= 0.2
+
+    class Waited(Placement):
+        def wait(self) -> float:
+            return 1000.0
+
+    trainer = toy_trainer(toy_config(), TRAIN, Waited(torch.device("cpu"), bf16=False))
+    first, second = run_epochs(trainer, PUBLIC)
+    assert 1000 <= first.wall_s < 1500 and 2000 <= second.wall_s < 2500
+    assert second.images_per_s == pytest.approx(len(TRAIN) / 1000, rel=0.4)
 
 
 @pytest.mark.parametrize(("placement", "dtype"), [(CPU_FP32, torch.float32), (CPU_BF16, torch.bfloat16)])
@@ -697,3 +720,43 @@ def test_a_balance_may_be_made_by_hand():
     trainer = Trainer(ToyNet(), faces, only_neutral, config, Placement(torch.device("cpu"), bf16=False))
     list(trainer.epochs(PUBLIC, EMOTIONS, never))
     assert set(TRAIN.labels_N[torch.cat(faces.asked)].tolist()) == {6}
+
+
+class SizesSeen(nn.Module):
+    """A small net that notes the side of what it is shown, training apart from judging."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = FaceResNet(1, 7, (4, 8), (1, 1))
+        self.sides: dict[bool, list[int]] = {True: [], False: []}
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        self.sides[self.training].append(images_BCHW.shape[-1])
+        return self.inner(images_BCHW)
+
+
+@pytest.mark.parametrize(("share", "small"), [(0.5, 2), (0.25, 1), (0.0, 0)])
+def test_faces_are_smaller_in_the_first_epochs_and_whole_where_they_are_judged(share, small):
+    torch.manual_seed(0)
+    net = SizesSeen()
+    config = toy_config(epochs=4, image_size=48, early_size=32, early_share=share)
+    trainer = toy_trainer(config, toy_tensors(EVEN, side=48), net=lambda: FaceClassifier(net, image_size=48))
+    run_epochs(trainer, toy_tensors([1] * 7, side=48))
+    judging = [trainer.evaluated_model.net.sides[False], net.sides[False]]
+    assert net.sides[True] == [32] * 3 * small + [48] * 3 * (4 - small)
+    assert {side for sides in judging for side in sides} == {48}
+
+
+def test_an_early_part_resumed_is_bit_for_bit_the_same(tmp_path):
+    config = toy_config(epochs=4, image_size=32, early_size=24, early_share=0.5)
+    faces, public = toy_tensors(EVEN, side=32), toy_tensors([1] * 7, side=32)
+
+    def net() -> nn.Module:
+        return FaceClassifier(FaceResNet(1, 7, (4, 8), (1, 1)), image_size=32)
+
+    whole, stopped = (toy_trainer(config, faces, net=net) for _ in range(2))
+    run_epochs(whole, public)
+    run_epochs(stopped, public, stop_at(stopped, 4))
+    resumed = through_disk(stopped, config, tmp_path, net=net)
+    run_epochs(resumed, public)
+    assert bits(resumed.model.state_dict()) == bits(whole.model.state_dict())

@@ -123,8 +123,8 @@ def test_the_preset_normalisation_of_one_channel_is_the_mean_of_three():
         ("vit-b16", {"image_size": 50}, "vit-b16 cannot take pictures of 50 pixels: its side is at least 32,"),
         ("small", {"head_hidden": -1}, "head_hidden is 0 or more units"),
         ("small", {"head_hidden": 4, "head_dropout": 1.0}, "head_dropout is at least 0 and below 1, not 1.0."),
-        ("small", {"head_dropout": 0.5}, "head_dropout belongs to a hidden layer of the head. Set head_hidden"),
-        ("small", {"head_hidden": 0, "head_batch_norm": True}, "head_batch_norm belongs to a hidden layer"),
+        ("small", {"head_dropout": 0.5}, "head_dropout belongs to a head of your own. Set head_hidden: 0, or"),
+        ("small", {"head_hidden": 0, "head_batch_norm": True}, "head_batch_norm belongs to a hidden layer. Set"),
     ],
 )  # fmt: skip
 def test_an_argument_that_does_not_fit_is_one_line(name, options, text):
@@ -166,6 +166,13 @@ def test_a_vgg_gives_its_own_head_512_averages(name):
 
 def test_straight_to_the_classes_is_what_a_residual_net_does_anyway():
     assert list(on_meta("resnet18", head_hidden=0).state_dict()) == list(on_meta("resnet18").state_dict())
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18", "vgg11"])
+def test_dropout_alone_stands_between_the_features_and_the_last_layer(name):
+    features = on_meta(name, head_hidden=0).head.in_features
+    dropout, linear = on_meta(name, head_hidden=0, head_dropout=0.3).head
+    assert (dropout.p, linear.in_features, linear.out_features) == (0.3, features, 7)
 
 
 # --- frozen layers --------------------------------------------------------------------------------------------------

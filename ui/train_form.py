@@ -18,8 +18,10 @@ _FIRST = (
     "model", "balance", "balance_weighting", "balance_beta", "balance_alpha", "epochs", "labels", "contempt",
 )  # fmt: skip
 """What is seen without unfolding anything."""
-_NET = ("image_size", "early_size", "early_share", "channels", "weights", "normalisation", "freeze_until", "head_hidden", "head_batch_norm",
-        "head_dropout")  # fmt: skip
+_NET = (
+    "image_size", "early_size", "early_share", "channels", "weights", "normalisation", "freeze_until", "head_hidden",
+    "head_batch_norm", "head_dropout",
+)  # fmt: skip
 _LEARNING = (
     "optimizer", "lr", "backbone_lr", "schedule", "warmup_epochs", "head_first_epochs", "batch_size", "weight_decay",
     "label_smoothing", "mixup", "clip_norm", "ema_decay",

@@ -190,7 +190,10 @@ class Trainer:
             self.wall_s += elapsed
             if on_step(self.step / self.total_steps) and self.step < self.total_steps:
                 self.stopped = True
-                return
+                break
+        waited = self.placement.wait()  # a GPU may still be computing; that time is the epoch's too
+        self._sums.seconds += waited
+        self.wall_s += waited
 
     def _train_step(self, rows_B: Tensor) -> None:
         step_seed = self.config.seed * 1_000_003 + self.step

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -20,12 +21,25 @@ class Placement:
 
     device: torch.device
     bf16: bool
+    unit: str = ""
+    """What multiplies bf16 in hardware here, such as "AMX"; empty where nothing does."""
 
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
+    def wait(self) -> float:
+        """Until a GPU has done all that it was asked for. Returns: the seconds; a processor never lets wait."""
+        if self.device.type != "cuda":
+            return 0.0
+        started = time.perf_counter()
+        torch.cuda.synchronize(self.device)
+        return time.perf_counter() - started
+
     def __str__(self) -> str:
-        return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'}"
+        """As in "cpu bf16 (AMX)": the path that a training takes."""
+        if self.bf16:
+            return f"{self.device.type} bf16 ({self.unit or 'emulated'})"
+        return f"{self.device.type} fp32{'' if self.unit else ' (no bf16 unit)'}"
 
 
 def choose_placement(device: str, precision: str) -> Placement:
@@ -37,17 +51,17 @@ def choose_placement(device: str, precision: str) -> Placement:
     if device == "cuda" and not has_cuda:
         raise ConfigError("--device cuda: this machine has no CUDA device that torch can use; leave --device out.")
     chosen = torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
-    bf16 = _has_bf16(chosen) if precision == "auto" else precision == "bf16"
-    return Placement(chosen, bf16)
+    unit = _bf16_unit(chosen)
+    return Placement(chosen, bool(unit) if precision == "auto" else precision == "bf16", unit)
 
 
-def _has_bf16(device: torch.device) -> bool:
-    """Whether the processor multiplies bf16 in hardware; elsewhere it is emulated, and slower than float32."""
+def _bf16_unit(device: torch.device) -> str:
+    """What multiplies bf16 in hardware; where nothing does it is emulated, and slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return "tensor cores" if torch.cuda.is_bf16_supported(including_emulation=False) else ""
     # The public `torch.cpu.get_capabilities` came after 2.8; these two are what it is made of.
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    checks = {"AMX": "_is_amx_tile_supported", "AVX512-bf16": "_is_avx512_bf16_supported"}
+    return next((unit for unit, check in checks.items() if getattr(torch.cpu, check, lambda: False)()), "")
 
 
 def keep_freed_memory() -> None:
