@@ -14,6 +14,7 @@ from fer_core import console, launcher
 from fer_core.catalog import VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
 from fer_core.cli_parts import Command, Json, print_result
+from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
 from fer_core.compare import compare
 from fer_core.config import RunConfig, flag, one_line
@@ -21,7 +22,7 @@ from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
-from fer_core.runs import Run, damaged_runs, find_run, list_runs
+from fer_core.runs import Run, damaged_runs, find_run, known_runs
 
 Split = Field("private", description="The split to judge: public or private.")
 View = Field("none", description=f"The test-time view: {', '.join(VIEWS)}.")
@@ -81,15 +82,16 @@ class Recipes(Command):
 
 
 class Runs(Command):
-    """List the runs, newest first."""
+    """List the runs, newest first, then those that come with the explorer."""
 
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
-        rows = [_summary(run) for run in list_runs()]
+        rows = [_summary(run) for run in known_runs()]
         for line in damaged_runs():
             print(f"left out: {line}", file=sys.stderr)
-        print_result(rows, self.as_json, lambda: console.run_table(rows))
+        marked = [row | {"state": "shipped"} if row["shipped"] else row for row in rows]
+        print_result(rows, self.as_json, lambda: console.run_table(marked))
 
 
 class Cli(BaseSettings):
@@ -109,6 +111,7 @@ class Cli(BaseSettings):
     evaluate: CliSubCommand[Evaluate]
     compare: CliSubCommand[Compare]
     recipes: CliSubCommand[Recipes]
+    reproduce: CliSubCommand[Reproduce]
     runs: CliSubCommand[Runs]
 
     @classmethod
@@ -161,6 +164,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "public_macro_f1": best.public_macro_f1 if best else None,
         "wall_s": history[-1].wall_s if history else None,
         "folder": str(run.path),
+        "shipped": run.shipped,
     }
 
 
@@ -190,6 +194,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("evaluate",): Evaluate,
     ("compare",): Compare,
     ("recipes",): Recipes,
+    ("reproduce",): Reproduce,
     ("runs",): Runs,
     (): Cli,
 }

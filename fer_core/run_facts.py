@@ -15,7 +15,7 @@ from fer_core.errors import RunError
 from fer_core.evaluate import Report, wilson_interval
 from fer_core.predictions import report_on
 from fer_core.run_shelf import Notes, read_notes
-from fer_core.runs import EpochRecord, Run, Status, all_runs
+from fer_core.runs import EpochRecord, Run, Status, all_runs, shipped_runs
 
 Stamp = tuple[tuple[int, ...], ...]
 """Time of change and size of each file that a row is made from: equal stamps, equal row."""
@@ -91,8 +91,8 @@ class Facts:
 
 
 def run_stamps() -> dict[Run, Stamp]:
-    """Of every run in the runs folder, whether it can be read or not, by name."""
-    return {run: tuple(_stamp(run.path / name) for name in _FILES) for run in all_runs()}
+    """Of every run, whether it can be read or not: the user's by name, then the shipped ones."""
+    return {run: tuple(_stamp(run.path / name) for name in _FILES) for run in (*all_runs(), *shipped_runs())}
 
 
 def read_facts(run: Run) -> Facts:

@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from fer_core.errors import RunError
 from fer_core.files import write_json
-from fer_core.runs import ACTIVE, NAME, Run, runs_folder
+from fer_core.runs import ACTIVE, NAME, Run, runs_folder, shipped_runs
+from fer_core.shipped import refuse_shipped
 
 FORMAT = 1
 """Format number of `notes.json`."""
@@ -33,6 +34,10 @@ class Notes:
     tags: tuple[str, ...] = ()
     note: str = ""
     """Any number of lines."""
+
+
+SHIPPED = Notes(("shipped",), "Comes with the explorer.")
+"""What stands for the notes of a shipped run."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,12 @@ def clean_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def read_notes(run: Run) -> Notes:
-    """A run's tags and note; empty where nothing was noted yet. Raises: RunError: the file is damaged."""
+    """A run's tags and note; empty where nothing was noted yet, and always the same of a shipped run.
+
+    Raises: RunError: the file is damaged.
+    """
+    if run.shipped:
+        return SHIPPED
     path = _notes_file(run)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -81,8 +91,9 @@ def read_notes(run: Run) -> Notes:
 def write_notes(run: Run, notes: Notes) -> None:
     """Put these tags and this note in place of the old ones, whole or not at all.
 
-    Raises: RunError: a tag or the note is not allowed, or the run is gone.
+    Raises: RunError: a tag or the note is not allowed, or the run is gone or shipped.
     """
+    refuse_shipped(run.path)
     if len(notes.note) > MOST_NOTE:
         raise RunError(f"the note has {len(notes.note):,} characters; keep it within {MOST_NOTE:,}.")
     checked = Notes(clean_tags(notes.tags), notes.note.strip())
@@ -101,8 +112,9 @@ def bin_run(run: Run, state: str) -> Binned:
     """Move a run's folder to the bin, whole.
 
     Args: state: what `launcher.current_status` says: an active run stays, a lost one may go.
-    Raises: RunError: it is active or being trained at this moment, or its folder is gone or cannot be moved.
+    Raises: RunError: it is active, shipped or being trained at this moment, or its folder is gone or cannot be moved.
     """
+    refuse_shipped(run.path)
     if state in ACTIVE:
         raise RunError(f"run {run.name!r} is {state}; stop it on the Train page before you delete it.")
     if not run.path.is_dir():
@@ -129,9 +141,14 @@ def binned_runs() -> list[Binned]:
 def restore(binned: Binned) -> Run:
     """Move a run back from the bin, under the name that it had.
 
-    Raises: RunError: another run has that name now, or it is no longer in the bin.
+    Raises: RunError: another run, or a shipped one, has that name now, or it is no longer in the bin.
     """
     place = runs_folder() / binned.name
+    if binned.name in [run.name for run in shipped_runs()]:
+        raise RunError(
+            f"a run named {binned.name!r} comes with the explorer, and none is restored over it. "
+            f"Move {binned.path} to {place}-2 to have it back under another name."
+        )
     if place.exists():
         raise RunError(
             f"there is another run named {binned.name!r} now. Delete it, or rename its folder {place}, and try again."

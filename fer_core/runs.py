@@ -32,6 +32,7 @@ from fer_core.predictions import (
     write_predictions,
 )
 from fer_core.settings import Settings
+from fer_core.shipped import is_shipped, refuse_shipped
 
 FORMAT = 1
 """Format number of `environment.json`, `history.jsonl` and `status.json`."""
@@ -96,6 +97,11 @@ class Run:
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it comes with the explorer: it is read like any run, and whatever writes into it raises RunError."""
+        return is_shipped(self.path)
+
     def config(self) -> RunConfig:
         """Raises: RunError: missing or damaged."""
         try:
@@ -111,6 +117,7 @@ class Run:
             raise RunError(f"{self.path / 'status.json'}: damaged ({error}).") from None
 
     def write_status(self, status: Status) -> None:
+        refuse_shipped(self.path)  # whoever trains a run writes its status first
         write_json(self.path / "status.json", {"format": FORMAT, **asdict(status)})
 
     def update_status(self, **values: Any) -> None:
@@ -214,20 +221,34 @@ def runs_folder() -> Path:
 
 
 def list_runs() -> list[Run]:
-    """Every run in the runs folder that can be read, newest first (`damaged_runs` names the others)."""
+    """Every run of the user's that can be read, newest first (`damaged_runs` names the others)."""
     runs = [run for run in all_runs() if not _damage(run)]
     return sorted(runs, key=lambda run: ((run.path / "config.json").stat().st_mtime, run.name), reverse=True)
 
 
+def known_runs() -> list[Run]:
+    """Every run that can be read and that its name finds: the user's, newest first, then the shipped ones."""
+    return list_runs() + [run for run in shipped_runs() if not _damage(run)]
+
+
 def damaged_runs() -> list[str]:
-    """What is wrong with each run in the runs folder that cannot be read; one line a run."""
-    return [damage for run in all_runs() if (damage := _damage(run))]
+    """What is wrong with each run that cannot be read; one line a run."""
+    return [damage for run in (*all_runs(), *shipped_runs()) if (damage := _damage(run))]
 
 
 def all_runs() -> list[Run]:
     """Every folder of the runs folder that holds a run, whether it can be read or not, by name."""
-    folders = runs_folder().iterdir() if runs_folder().is_dir() else iter(())
-    return [Run(path) for path in sorted(folders) if NAME.fullmatch(path.name) and _is_run(path)]
+    return _runs_in(runs_folder())
+
+
+def shipped_runs() -> list[Run]:
+    """The runs that come with the explorer, by name; one whose name a run of the user's has is left out."""
+    return [run for run in _runs_in(Settings().shipped) if not _is_run(runs_folder() / run.name)]
+
+
+def _runs_in(folder: Path) -> list[Run]:
+    paths = folder.iterdir() if folder.is_dir() else iter(())
+    return [Run(path) for path in sorted(paths) if NAME.fullmatch(path.name) and _is_run(path)]
 
 
 def _damage(run: Run) -> str:
@@ -239,13 +260,16 @@ def _damage(run: Run) -> str:
 
 
 def find_run(reference: str) -> Run:
-    """The run with this name, or in this folder. Raises: RunError: neither; the message names what there is."""
-    named = runs_folder() / reference
-    if NAME.fullmatch(reference) and _is_run(named):
-        return Run(named)
+    """The run with this name, the user's own before a shipped one, or else in this folder.
+
+    Raises: RunError: there is none; the message names what there is.
+    """
+    for folder in (runs_folder(), Settings().shipped):
+        if NAME.fullmatch(reference) and _is_run(folder / reference):
+            return Run(folder / reference)
     if _is_run(Path(reference)):
         return Run(Path(reference).resolve())
-    names = [run.name for run in list_runs()]
+    names = [run.name for run in known_runs()]
     close = get_close_matches(reference, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     known = f" Known: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}." if names else " There are none yet."
@@ -259,6 +283,8 @@ def create_run(config: RunConfig, name: str) -> Run:
     """
     if not NAME.fullmatch(name):
         raise RunError(f"{name!r} cannot name a run: use 1 to 64 letters, digits, '_' and '-'.")
+    if _is_run(Settings().shipped / name):
+        raise RunError(f"a run named {name!r} comes with the explorer; give another --name.")
     folder = runs_folder()
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}."))
@@ -278,7 +304,7 @@ def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
     """A name that says what is special about `config` and that no run has: small-as-is, cnn6-sampler-2, ..."""
     stem = (_recipe_stem(config) if config.recipe else _plain_stem(config))[:_LONGEST_STEM].rstrip("-")
     number, name = 1, stem
-    while name in taken or (runs_folder() / name).exists():
+    while name in taken or (runs_folder() / name).exists() or _is_run(Settings().shipped / name):
         number += 1
         name = f"{stem}-{number}"
     return name

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """`$FER_DATA`, `$FER_CACHE`, `$FER_RUNS`, `$FER_RECIPES` and `$FER_PLUGINS`; an empty variable counts as unset."""
+    """`$FER_DATA`, `$FER_CACHE`, `$FER_RUNS` and so on, one for each field; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_prefix="FER_", env_ignore_empty=True)
 
@@ -17,6 +17,8 @@ class Settings(BaseSettings):
     """Where opened sources are kept in the form that maps into memory."""
     runs: Path = Path("runs")
     """Where training writes its runs."""
+    shipped: Path = Path(__file__).parent / "weights"
+    """Where the runs are that come with the explorer; they are only read."""
     recipes: Path = Path("recipes")
     """Where augmentation recipes are saved under names of your own."""
     plugins: str = ""

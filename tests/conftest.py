@@ -9,12 +9,13 @@ from tests.browser import app_server, browser  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def own_places(monkeypatch, tmp_path, tmp_path_factory):
-    """No test touches the user's cache, runs, recipes or plugins.
+    """No test touches the user's cache, runs, recipes or plugins, and none finds a shipped run that it did not put there.
 
     The cache is the session's, so that the sample is drawn only once.
     """
     monkeypatch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("FER_SHIPPED", str(tmp_path / "shipped"))
     monkeypatch.setenv("FER_RECIPES", str(tmp_path / "recipes"))
     monkeypatch.setenv("FER_PLUGINS", "")
 

@@ -19,7 +19,7 @@ LIGHT = (
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate", "predictions",
-    "runs", "run_shelf", "run_facts", "run_table", "compare", "mistakes", "browse", "mosaic",
+    "shipped", "runs", "run_shelf", "run_facts", "run_table", "compare", "mistakes", "browse", "mosaic",
     "chart_parts", "charts", "run_charts", "data_charts",
     "launcher",
 )  # fmt: skip

@@ -1,7 +1,6 @@
 """Our own residual nets for 48 x 48 grey faces: `small` in minutes on two cores, `base` in an hour.
 
-Residual blocks: He et al., CVPR 2016, arXiv 1512.03385; each starts as its shortcut: Goyal et al. 2017, arXiv
-1706.02677. The stride-2 stem quarters the work of every later layer.
+Residual blocks: He et al., CVPR 2016, arXiv 1512.03385. The stride-2 stem quarters the work of every later layer.
 """
 
 from torch import Tensor, nn
@@ -12,14 +11,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        last_norm = nn.BatchNorm2d(out_channels)
-        nn.init.zeros_(last_norm.weight)
         self.body = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
-            last_norm,
+            nn.BatchNorm2d(out_channels),
         )
         same_shape = stride == 1 and in_channels == out_channels
         self.shortcut: nn.Module = (
