@@ -124,6 +124,14 @@ BUILT_IN: Mapping[str, AugmentRecipe] = {
         "Standard", "Mirror, rotate, shift, scale, brightness and erasing, drawn anew for every image.",
         "flip@0.5", "rotate:12", "shift:0.08", "scale:0.1", "brightness:0.2", "erase:0.45@0.3",
     ),
+    "light": _recipe(
+        "Light", "Mirror and small turns, shifts and scales: for trainings of a few minutes.",
+        "flip@0.5", "rotate:8", "shift:0.05", "scale:0.08",
+    ),
+    "strong": _recipe(
+        "Strong", "The standard steps and contrast, all further: for large nets and long trainings.",
+        "flip@0.5", "rotate:15", "shift:0.1", "scale:0.15", "brightness:0.2", "contrast:0.2", "erase:0.45@0.4",
+    ),
     "flip-rotate-crop": _recipe(
         "Flip, rotate, crop", "The three steps of most notebooks: mirror, 10 degrees, a window of 90%.",
         "flip@0.5", "rotate:10", "crop:0.1",

@@ -1,4 +1,4 @@
-"""Published systems, each under one name: the settings of a whole training, and what its author got.
+"""Published systems and our own, each under one name: the settings of a whole training, and what its author got.
 
 A recipe is plain data; `RunConfig(recipe="cnn6")` is the configuration. A variant is written `vgg16-frozen/dropout`.
 What an author left open is filled in with what notebooks of that kind do.
@@ -49,6 +49,8 @@ _AT_224 = {
     **_PLAIN, **_PRETRAINED, "image_size": 224, "augment": "crop-224", "optimizer": "adam", "lr": 1e-4,
     "schedule": "plateau", "epochs": 20, "batch_size": 64, "patience": 5,
 }  # fmt: skip
+_SMALL_FIRST = {"early_size": 32, "early_share": 0.5}
+"""The first half of the epochs takes half as long; the second half brings what is judged."""
 _BALANCING = ("plain", "weights", "sampler")
 _FINE_TUNED = {
     **_PLAIN, **_PRETRAINED, "augment": "flip-rotate-crop", "optimizer": "adamw", "weight_decay": 0.05,
@@ -89,6 +91,31 @@ def _fine_tuned(title: str, model: str, *, backbone_lr: float = 1.0, source: str
     )
 
 
+def _small() -> Recipe:
+    return Recipe(
+        "Small, our own",
+        "Our small net from scratch, in 25 minutes on two cores: the weights that come with the explorer.",
+        "benchmarks/leaderboard.md",
+        {"model": "small", "image_size": 48, "epochs": 60, "lr": 0.2, **_SMALL_FIRST},
+        variants={
+            "fast": _variant("in 6 minutes", epochs=16, lr=0.4, augment="light"),
+            "balanced": _variant("with a balancing sampler", balance="sampler"),
+            "ferplus": _variant("on FER+'s votes", labels="crossentropy"),
+        },
+    )
+
+
+def _base() -> Recipe:
+    return Recipe(
+        "Base, our own",
+        "Our base net from scratch, in about an hour on two cores.",
+        "benchmarks/leaderboard.md",
+        {"model": "base", "image_size": 48, "epochs": 50, "lr": 0.1, **_SMALL_FIRST, "augment": "strong",
+         "mixup": 0.2, "ema_decay": 0.999},
+        variants={"ferplus": _variant("on FER+'s votes", labels="crossentropy")},
+    )  # fmt: skip
+
+
 def _vgg16_frozen() -> Recipe:
     head = {"head_hidden": 32, "head_batch_norm": True}
     plain = {"head_batch_norm": False}
@@ -118,6 +145,8 @@ def _vgg16_frozen() -> Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
+    "small": _small(),
+    "base": _base(),
     "cnn6": Recipe(
         "Six-layer CNN",
         "Six convolutions, three linear layers, from scratch: the first net of many notebooks.",

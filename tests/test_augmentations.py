@@ -184,7 +184,9 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones(name):
     saved_file("a b", (Settings().recipes / "mine.json").read_text())  # a name that `save` would not have given
     text = refusal(find, name)
     assert text.startswith(f"no augmentation recipe named {name!r}.")
-    assert "Known: crop-224, ferplus-cnn, flip-rotate-crop, mine, none, resnet18-grey, standard." in text
+    assert (
+        "Known: crop-224, ferplus-cnn, flip-rotate-crop, light, mine, none, resnet18-grey, standard, strong."
+    ) in text
     if name == "mien":
         assert "Did you mean 'mine'?" in text
 
