@@ -252,6 +252,15 @@ def test_the_average_equals_one_made_by_hand(decay):
     assert not torch.equal(averaged["head.weight"], trainer.model.head.weight)
 
 
+def test_averaging_reads_nothing_back_from_the_device():
+    """On `meta` tensors have no values: to ask for one is an error, as on a GPU it would be a wait."""
+    model = ToyNet().to("meta")
+    average = make_average(model, 0.9)
+    for _ in range(3):
+        average.update_parameters(model)
+    assert average.n_averaged.item() == 3
+
+
 def test_without_a_decay_there_is_no_average():
     trainer = toy_trainer(toy_config(ema_decay=0.0), TRAIN)
     assert trainer.evaluated_model is trainer.model and make_average(trainer.model, 0.0) is None

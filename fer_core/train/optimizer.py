@@ -52,11 +52,13 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel | None:
     if decay == 0:
         return None
 
-    def update(averaged: Any, current: Any, steps: Any) -> None:  # one group of tensors, all of one dtype
+    def update(averaged: Any, current: Any, _: Any) -> None:  # one group of tensors, all of one dtype
         if not averaged[0].is_floating_point():
             torch._foreach_copy_(averaged, current)  # BatchNorm's count of batches
             return
-        warmed = min(decay, (1 + float(steps)) / (10 + float(steps)))
+        steps = float(average.n_averaged)  # the count on the CPU: to read the copy that is given would wait for a GPU
+        warmed = min(decay, (1 + steps) / (10 + steps))
         torch._foreach_lerp_(averaged, current, 1 - warmed)
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+    return average
