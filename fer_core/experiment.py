@@ -35,6 +35,7 @@ from fer_core.train.tensorboard import TensorBoardLog, tensorboard_missing
 
 _HEARTBEAT_S = 1.0
 """How often, at most, the loop writes its status."""
+_COPIED_AT_ONCE = 4096
 _LOGGED_FACES = 32
 """A sample of augmented faces for TensorBoard."""
 
@@ -196,9 +197,15 @@ class _Watch:
 
 
 def _tensors(view: FaceStore, split: str, device: torch.device) -> FaceTensors:
+    """A split's faces on the device. What is read of the mapped store is let go, so that it does not count twice."""
     rows = view.rows(split)
-    columns = (view.images_NHW, view.labels_N, view.targets_NK)
-    parts = (None if one is None else torch.from_numpy(np.ascontiguousarray(one[rows])).to(device) for one in columns)
+    images = np.empty((len(rows), *view.images_NHW.shape[1:]), np.uint8)
+    for start in range(0, len(rows), _COPIED_AT_ONCE):
+        part = slice(start, start + _COPIED_AT_ONCE)
+        images[part] = view.images_NHW[rows[part]]
+        view.let_go()
+    columns = (images, view.labels_N[rows], None if view.targets_NK is None else view.targets_NK[rows])
+    parts = (None if one is None else torch.from_numpy(np.ascontiguousarray(one)).to(device) for one in columns)
     return FaceTensors(*parts)  # type: ignore[arg-type]  # only the targets can be None
 
 
