@@ -266,6 +266,7 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
         **describe_environment(),
         "plugin_sha256": plugin_digest(config.plugin) if config.plugin else None,
         "placement": str(trainer.placement),
+        "accelerator": trainer.placement.accelerator,
         "threads": torch.get_num_threads(),
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,

@@ -27,6 +27,11 @@ class Placement:
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
+    @property
+    def accelerator(self) -> str | None:
+        """What a GPU calls itself; None for a processor."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+
     def wait(self) -> float:
         """Until a GPU has done all that it was asked for. Returns: the seconds; a processor never lets wait."""
         if self.device.type != "cuda":
