@@ -14,6 +14,7 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from fer_core.data import resolve_config
 from fer_core.errors import FerError, RunError
 from fer_core.evaluate import Z95, Interval
 from fer_core.files import write_json
+from fer_core.plugins import load_plugin
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.runs import Run, create_run, find_run
 
@@ -46,16 +48,36 @@ class Variant:
     """Fields of `RunConfig`."""
     without: str = ""
     """An augmentation step that is taken out."""
+    in_turn: bool = False
+    """Whether faces are mirrored in turn, by `benchmarks.flips`, which no setting names."""
+
+
+_OTHER_STEPS = {"augment_steps": None, "augment_share": None}
+_TRICKS = str(FOLDER / "tricks.py")
+
+
+def _net(name: str) -> dict[str, Any]:
+    return {"plugin": _TRICKS, "model": name}
 
 
 VARIANTS: tuple[Variant, ...] = (
     Variant("no-ema", {"ema_decay": 0.0}),
     Variant("no-label-smoothing", {"label_smoothing": 0.0}),
-    Variant("no-augmentation", {"augment": "none", "augment_steps": None, "augment_share": None}),
+    Variant("whole-faces-only", {"early_size": None, "early_share": 0.0}),
+    Variant("no-augmentation", {"augment": "none", **_OTHER_STEPS}),
+    Variant("light-augmentation", {"augment": "light", **_OTHER_STEPS}),
     Variant("no-erase", without="erase"),
     Variant("no-weight-decay", {"weight_decay": 0.0}),
     Variant("constant-rate", {"schedule": "constant"}),
+    Variant("low-rate", {"lr": 0.1}),
     Variant("mixup", {"mixup": 0.2}),
+    Variant("dropout", {"head_hidden": 0, "head_dropout": 0.2}),
+    Variant("fp32", {"precision": "fp32"}),
+    Variant("shortcut-start", _net("small-shortcut-start")),
+    Variant("squeeze-excitation", _net("small-excited")),
+    Variant("whitening-stem", _net("small-whitened")),
+    Variant("unshuffled-stem", _net("small-unshuffled")),
+    Variant("alternating-flip", in_turn=True),
 )
 
 
@@ -66,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = [_variant(name) for name in args.only] if args.only else list(VARIANTS)
         reference = reference_config(args.recipe, args.data, args.epochs)
+        load_plugin(_TRICKS)
         plans = {variant.name: changed_by(reference, variant) for variant in chosen}  # wrong ones, before any training
         values: dict[str, Any] = {}
         for so_far in range(len(chosen) + 1):  # written after each, so that hours are not lost with the last one
@@ -92,7 +115,7 @@ def changed_by(reference: RunConfig, variant: Variant) -> RunConfig:
         kept = tuple(step for step in steps if step.replace("@", ":").split(":")[0] != variant.without)
         changes["augment_steps"] = kept
     config = resolve_config(reference.changed(**changes))
-    if config == reference:
+    if config == reference and not variant.in_turn:
         raise RunError(f"variant {variant.name} changes nothing of recipe {reference.recipe}; take it off the list.")
     return config
 
@@ -103,8 +126,10 @@ def measure(recipe: str, reference: RunConfig, plans: Mapping[str, RunConfig], s
     rows = [_row(REFERENCE, "", base, None)]
     runs = list(base)
     for name, config in plans.items():
-        others = [_trained(name, config.changed(seed=seed)) for seed in seeds]
-        rows.append(_row(name, described(reference, config), others, base))
+        in_turn = _variant(name).in_turn
+        others = [_trained(name, config.changed(seed=seed), in_turn) for seed in seeds]
+        setting = "each face every second epoch" if in_turn else described(reference, config)
+        rows.append(_row(name, setting, others, base))
         runs += others
     environments = [run.environment() for run in runs]
     machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in environments]
@@ -122,9 +147,9 @@ def measure(recipe: str, reference: RunConfig, plans: Mapping[str, RunConfig], s
 
 
 def described(reference: RunConfig, config: RunConfig) -> str:
-    """`ema_decay 0.998 -> 0.0`: every field that a variant changes; of the augmentation, its steps alone."""
+    """`ema_decay 0.998 -> 0.0`: every field that a variant changes; of the augmentation, its steps alone; no files."""
     before, after = reference.model_dump(), config.differences_from(reference)
-    skipped = {"augment", "augment_share"} if "augment_steps" in after else set()
+    skipped = {"plugin"} | ({"augment", "augment_share"} if "augment_steps" in after else set())
     return "; ".join(f"{k} {_plain(before[k])} -> {_plain(v)}" for k, v in after.items() if k not in skipped)
 
 
@@ -171,7 +196,7 @@ def _public(runs: Sequence[Run]) -> list[SplitPredictions]:
     return [run.predictions("public") for run in runs]
 
 
-def _trained(name: str, config: RunConfig) -> Run:
+def _trained(name: str, config: RunConfig, in_turn: bool = False) -> Run:
     """The finished run of a variant and seed: the one that is there, or it is trained now. Without private answers.
 
     Raises: RunError: a run of that name has another configuration.
@@ -183,17 +208,19 @@ def _trained(name: str, config: RunConfig) -> Run:
         other = ", ".join(run.config().differences_from(config)) or "its recipe"
         raise RunError(f"{full} was trained with another configuration ({other}); name another --runs folder.")
     if run.status().state != "done":
-        _train(run)
+        _train(run, in_turn)
     if "private" in run.splits():
         _drop_private(run)
     return run
 
 
-def _train(run: Run) -> None:
-    from fer_core.experiment import train_run  # torch comes with it
+def _train(run: Run, in_turn: bool) -> None:
+    from benchmarks.flips import flips_in_turn  # torch comes with it
+    from fer_core.experiment import train_run
 
     print(f"training {run.name}", file=sys.stderr, flush=True)
-    train_run(run)
+    with flips_in_turn() if in_turn else nullcontext():
+        train_run(run)
     if run.status().state != "done":
         raise RunError(f"{run.name} was stopped; the same command goes on with it.")
 

@@ -1,6 +1,6 @@
 """Tricks that were tried on our small net and are not in it, as nets of their own: `--plugin benchmarks/tricks.py`.
 
-`benchmarks.ablation` trains each beside the net as it is.
+`benchmarks.ablation` trains each beside the recipe as it is. Shapes: B batch, C channels, H x W pixels.
 """
 
 import torch

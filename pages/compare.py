@@ -9,11 +9,12 @@ from fer_core.compare import compare
 from fer_core.errors import FerError
 from fer_core.predictions import report_on
 from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, label_note, run_curves
-from ui.run_picker import pick_run, pick_split, pick_view, runs_or_empty_state
+from ui.run_picker import offer_second, pick_run, pick_split, pick_view, runs_or_empty_state, shipped_note
 from ui.theme import plot
 
 st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
+offer_second(runs, a="a", b="b")
 left, right, third, fourth = st.columns([2, 2, 1.1, 1.4])
 with left:
     a = pick_run("Run A", runs, key="a")
@@ -35,6 +36,7 @@ try:
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
+shipped_note(chosen)
 label_note(chosen)
 labels = dict(zip([run.name for run in chosen], reports, strict=True))
 

@@ -8,10 +8,10 @@ from fer_core import charts
 from fer_core.errors import FerError
 from fer_core.mistakes import answers
 from ui.gallery import face_gallery
+from ui.gallery_faces import answer_table, pictures
 from ui.paging import page_of
 from ui.report import label_note
-from ui.run_picker import pick_run, pick_split, runs_or_empty_state
-from ui.source import faces_of
+from ui.run_picker import pick_run, pick_split, runs_or_empty_state, shipped_note
 from ui.theme import plot
 
 PER_PAGE = 120
@@ -29,6 +29,7 @@ try:
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
+shipped_note([run])
 label_note([run])
 emotions = ["any", *found.classes]
 with top[1]:
@@ -48,15 +49,13 @@ rows = found.select(
     confidence=confidence,
     only_wrong=show == "mistakes",
 )
-st.caption(f"{len(rows):,} of {len(found.labels_N):,} faces, the surest first. Click one to see it large.")
+st.caption(f"{len(rows):,} of {len(found.labels_N):,} faces, the surest first. Click one for its probabilities.")
 if not len(rows):
     st.info("No face fits these filters. Widen one of them.", icon=":material/filter_alt_off:")
     st.stop()
 
 shown = page_of(rows, PER_PAGE, key="mistakes_page")
-images, missing = faces_of(run, found.hashes_N[shown])
-if missing:
-    st.warning(f"{missing} of these {len(shown)} faces are not in the data that is open; they are shown grey.")
+images = pictures(run, found.hashes_N, shown)
 trues = [found.classes[label] for label in found.labels_N[shown]]
 saids = [found.classes[label] for label in found.predicted_N[shown]]
 captions = [
@@ -64,10 +63,15 @@ captions = [
 ]
 tones = ["right" if true == said else "wrong" for true, said in zip(trues, saids, strict=True)]
 gallery, detail = st.columns([2.6, 1])
-with gallery.container(height=640, border=False):
-    picked = face_gallery(images, captions, key="mistakes", tones=tones)
+if images is None:
+    with gallery:
+        picked = answer_table(trues, saids, found.confidence_N[shown], key="answers")
+else:
+    with gallery.container(height=640, border=False):
+        picked = face_gallery(images, captions, key="mistakes", tones=tones)
 with detail:
     place = picked or 0
-    st.image(images[place], width=220)
+    if images is not None:
+        st.image(images[place], width=220)
     st.markdown(f"labelled **{trues[place]}**, taken for **{saids[place]}**")
     plot(charts.probabilities(found.probabilities_NK[shown[place]], found.classes), "shares")

@@ -9,6 +9,7 @@ from fer_core.run_table import best_first, in_common, kinds_of, published
 from ui.empty import empty_state
 from ui.run_list import all_facts, choose, chosen_among, curves, figures, filters, table
 from ui.run_notes import bin_menu, delete_button, note_editor, tag_all, undo_bar
+from ui.run_picker import shipped_note
 from ui.theme import ink
 
 MOST_DOTS = 30
@@ -30,7 +31,7 @@ if not facts:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center"):
-    listed = best_first(filters(facts))
+    listed = sorted(best_first(filters(facts)), key=lambda one: one.run.shipped)  # the user's own stand first
     quoted = st.toggle("Published figures", True, key="published", bind="query-params")
     bin_menu()
 chosen = chosen_among(best_first(facts))
@@ -51,7 +52,8 @@ for one in facts:
         st.warning(f"{one.name}: {one.problem}", icon=":material/broken_image:")
 
 if chosen:
-    names, tags = [one.name for one in chosen], sorted({tag for one in facts for tag in one.notes.tags})
+    names, own = [one.name for one in chosen], [one for one in chosen if not one.run.shipped]
+    tags = sorted({tag for one in facts for tag in one.notes.tags if not one.run.shipped})
     st.subheader(names[0] if len(names) == 1 else f"{len(names)} runs chosen", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center"):
         judged = all(one.splits for one in chosen)
@@ -62,12 +64,13 @@ if chosen:
             st.switch_page("pages/compare.py", query_params={"a": a.name, "b": b.name})
         if len(names) == 1 and st.button("Its mistakes", icon=":material/search:", type="primary", disabled=not judged):
             st.switch_page("pages/mistakes.py", query_params={"run": names[0]})
-        delete_button(chosen)
+        delete_button(own)
         st.button("Choose none", icon=":material/close:", on_click=choose)
-        if len(names) > 1:
-            tag_all(chosen, tags)
-    if len(names) == 1:
-        note_editor(chosen[0], tags)
+        if len(own) > 1:
+            tag_all(own, tags)
+    shipped_note(one.run for one in chosen)
+    if len(names) == 1 and own:
+        note_editor(own[0], tags)
     if len(kinds_of(chosen)) > 1:
         st.info(
             "These runs were judged on different faces or labels: compare figures only where Judged on is the same."

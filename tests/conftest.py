@@ -9,7 +9,7 @@ from tests.browser import app_server, browser  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def own_places(monkeypatch, tmp_path, tmp_path_factory):
-    """No test touches the user's cache, runs, recipes or plugins, and none finds a shipped run that it did not put there.
+    """No test touches the user's cache, runs, recipes or plugins, nor finds a shipped run that it did not put there.
 
     The cache is the session's, so that the sample is drawn only once.
     """

@@ -15,10 +15,9 @@ from fer_core.runs import NAME, find_run
 from tests.faces import make_predictions
 from tests.toy import toy_csv
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_plugins")
 
-STANDARD = RunConfig(data="sample").resolved(6)
-"""What the recipes of our own nets start from."""
+STANDARD = RunConfig(recipe="small", data="sample").changed(epochs=6).resolved(6)
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def test_each_variant_changes_one_thing_of_the_standard_settings():
     for variant in VARIANTS:
         changed = changed_by(STANDARD, variant).differences_from(STANDARD)
         wanted = set(variant.changes) | ({"augment_steps"} if variant.without else set())
-        assert changed.keys() <= wanted and changed
+        assert changed.keys() <= wanted and (changed or variant.in_turn)
 
 
 def test_every_variant_has_a_name_of_its_own_that_can_name_a_run():
@@ -54,7 +53,7 @@ def test_a_variant_that_changes_nothing_is_refused():
 
 
 def test_a_setting_is_told_as_before_and_after():
-    assert described(STANDARD, STANDARD.changed(ema_decay=0)) == "ema_decay 0.998 -> 0.0"
+    assert described(STANDARD, STANDARD.changed(ema_decay=0)) == "ema_decay 0.999 -> 0.0"
     none = changed_by(STANDARD, next(one for one in VARIANTS if one.name == "no-augmentation"))
     assert described(STANDARD, none) == f"augment_steps {','.join(STANDARD.augment_steps)} -> none"
 

@@ -57,11 +57,11 @@ def tag_all(chosen: Sequence[Facts], tags: Sequence[str]) -> None:
 
 
 def delete_button(chosen: Sequence[Facts]) -> None:
-    """Move the chosen runs to the bin; what cannot be moved stays, and is said."""
-    label = "Delete" if len(chosen) == 1 else f"Delete {len(chosen)}"
+    """Move the chosen runs of the user's to the bin; what cannot be moved stays, and is said. Without any it is off."""
+    label = "Delete" if len(chosen) < 2 else f"Delete {len(chosen)}"
+    help_text = "Moves to the bin, from where you can take it back." if chosen else "It comes with the explorer."
     st.button(
-        label, icon=":material/delete:", help="Moves to the bin, from where you can take it back.",
-        on_click=_told, args=(_delete, chosen),
+        label, icon=":material/delete:", help=help_text, disabled=not chosen, on_click=_told, args=(_delete, chosen),
     )  # fmt: skip
 
 
