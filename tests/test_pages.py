@@ -192,11 +192,13 @@ def test_mistakes_counts_what_the_filters_leave(source):
     assert f"{happy} of {len(found.labels_N)} faces" in text
 
 
-def test_mistakes_of_a_run_whose_data_is_gone_are_counted(source, tmp_path, monkeypatch):
-    judged_run("old", source, right=0.2)
+def test_mistakes_of_a_run_whose_data_is_gone_are_a_table(source, tmp_path, monkeypatch):
+    run = judged_run("old", source, right=0.2)
     monkeypatch.setenv("FER_DATA", str(toy_csv(tmp_path / "new" / "fer2013.csv", seed=9)))
     source.unlink()
-    assert "are not in the data that is open" in open_page("mistakes", run="old").warning[0].value
+    at, faces = open_page("mistakes", run="old"), len(run.predictions("private").labels_N)
+    assert at.info[0].value.startswith(f"The {faces} faces are those that the run was judged on, which are not the data")
+    assert len(at.dataframe) == 1
 
 
 def test_a_damaged_run_does_not_break_the_others(source):

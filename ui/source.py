@@ -13,7 +13,6 @@ from fer_core.data.quality import Quality, check
 from fer_core.data.source import SAMPLE
 from fer_core.data.uploads import SUFFIXES, keep_upload, list_sources
 from fer_core.errors import FerError
-from fer_core.runs import Run
 from fer_core.settings import Settings
 
 _KEY = "source"
@@ -37,7 +36,7 @@ def current_source() -> str | None:
 def current_store() -> FaceStore:
     """The chosen source, or an error on the page that says what is wrong with it."""
     try:
-        return _open(current_source())
+        return store_of(current_source())
     except FerError as error:
         st.error(f"The data cannot be opened. {error}", icon=":material/folder_off:")
         st.caption(
@@ -61,19 +60,13 @@ def key_of(store: FaceStore) -> str:
     return f"{store.fingerprint}:{votes}:{store.folder}"
 
 
-def faces_of(run: Run, hashes_N: np.ndarray) -> tuple[np.ndarray, int]:
-    """Pictures of faces known by their hash: uint8 (N, H, W), and how many were not found (they are plain grey).
+def store_of(data: str | None) -> FaceStore:
+    """A source by its name, opened once for all sessions; None: the one that the app was started with.
 
-    They are looked for in the run's own source, and in the app's where that one is gone.
+    Raises: FerError: it is not there, or damaged.
     """
-    try:
-        store = _open(run.config().data)
-    except FerError:
-        store = current_store()
-    rows = store.find(hashes_N)
-    images = np.full((len(rows), *store.image_size), 128, dtype=np.uint8)
-    images[rows >= 0] = store.images_NHW[rows[rows >= 0]]
-    return images, int((rows < 0).sum())
+    source = find_source(data)
+    return _open_cached(source.name, source.full_signature)
 
 
 def _switch() -> None:
@@ -132,11 +125,6 @@ def _upload() -> None:
 
 def _uploads() -> int:
     return st.session_state.get("uploads", 0)
-
-
-def _open(data: str | None) -> FaceStore:
-    source = find_source(data)
-    return _open_cached(source.name, source.full_signature)
 
 
 # The signature is in the cache's key: a file that has changed is read again.

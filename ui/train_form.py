@@ -10,7 +10,7 @@ from fer_core import catalog
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, find_source
 from fer_core.recipes import find_recipe, recipe_names
-from fer_core.runs import list_runs
+from fer_core.runs import known_runs
 from ui.config_form import as_widget, label_of, setting
 from ui.source import current_source
 
@@ -141,7 +141,7 @@ def _main(start: RunConfig, store: FaceStore) -> dict[str, Any]:
 
 
 def _net(start: RunConfig, model: str) -> dict[str, Any]:
-    trained = [run.name for run in list_runs() if run.best.exists() and run.config().model == model]
+    trained = [run.name for run in known_runs() if run.best.exists() and run.config().model == model]
     pretrained = ["imagenet"] if catalog.MODELS[model].imagenet else []
     return _grid(_NET, start, weights={"choices": ["none", *pretrained, *trained]}, channels={"choices": [1, 3]})
 
