@@ -100,3 +100,42 @@ def test_soft_modes_see_the_shares(labels, monkeypatch):
 def test_hard_modes_see_the_label(labels, monkeypatch):
     faces = with_targets(toy_tensors([5] * 7), share=0.3)
     assert seen_targets(labels, faces, monkeypatch).tolist() == faces.labels_N.tolist()
+
+
+# --- focal: what the net knows counts less ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", catalog.LABELS)
+def test_focal_losses_by_hand(labels):
+    """Two faces, the right answer's probability 0.6 and 0.5; gamma 2 multiplies their costs by 0.16 and 0.25."""
+    logits = torch.log(torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]]))
+    own = torch.tensor([0, 1])
+    soft = labels in ("crossentropy", "multi")
+    loss = OBJECTIVES[labels](logits, F.one_hot(own, 3).float() if soft else own, WEIGHTS, 0.0, 2.0)
+    costs = 0.5 * 0.16 * -math.log(0.6), 1.0 * 0.25 * -math.log(0.5)
+    assert loss.item() == pytest.approx(sum(costs) / 1.5)
+
+
+def test_of_a_soft_target_the_right_answers_probability_is_the_mean_by_shares():
+    logits, shares = torch.log(torch.tensor([[0.6, 0.3, 0.1]])), torch.tensor([[0.5, 0.5, 0.0]])
+    plain = -(0.5 * math.log(0.6) + 0.5 * math.log(0.3))
+    assert soft_cross_entropy(logits, shares, torch.ones(3), 0.0, 1.0).item() == pytest.approx((1 - 0.45) * plain)
+
+
+@pytest.mark.parametrize("labels", catalog.LABELS)
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_gradients_stay_finite_where_the_net_is_certain(labels, gamma):
+    logits = torch.tensor([[1e4, 0.0, 0.0], [0.0, 0.0, 1e4]], requires_grad=True)
+    own = torch.tensor([0, 1])
+    soft = labels in ("crossentropy", "multi")
+    loss = OBJECTIVES[labels](logits, F.one_hot(own, 3).float() if soft else own, WEIGHTS, 0.1, gamma)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("labels", catalog.LABELS)
+def test_gamma_0_is_the_plain_loss_and_its_limit(labels):
+    logits, own = random_logits(), torch.tensor([0, 1, 2, 2, 1, 0])
+    targets = F.one_hot(own, 3).float() if labels in ("crossentropy", "multi") else own
+    plain, focal = (OBJECTIVES[labels](logits, targets, WEIGHTS, 0.1, gamma) for gamma in (0.0, 1e-7))
+    torch.testing.assert_close(focal, plain, atol=1e-5, rtol=0)

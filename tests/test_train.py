@@ -5,6 +5,9 @@ import itertools
 import math
 import os
 import pickle
+import platform
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,10 +28,11 @@ from fer_core.losses import weighted_cross_entropy
 from fer_core.models import FaceClassifier
 from fer_core.models.residual import FaceResNet
 from fer_core.train import loop
+from fer_core.train import placement as placement_module
 from fer_core.train.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from fer_core.train.loop import FaceTensors, Trainer, predict_logits, to_floats
 from fer_core.train.optimizer import make_average
-from fer_core.train.placement import Placement, choose_placement, keep_depthwise_in_float32
+from fer_core.train.placement import Placement, choose_placement, keep_depthwise_in_float32, keep_freed_memory
 from tests.toy import (
     CPU_BF16,
     CPU_FP32,
@@ -141,6 +145,38 @@ def test_what_a_gpu_still_computes_after_the_last_step_counts_as_the_epochs_time
     first, second = run_epochs(trainer, PUBLIC)
     assert 1000 <= first.wall_s < 1500 and 2000 <= second.wall_s < 2500
     assert second.images_per_s == pytest.approx(len(TRAIN) / 1000, rel=0.4)
+
+
+_BORROWED_AGAIN = """
+import resource, sys
+import numpy as np
+from fer_core.train.placement import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+np.ones(64 << 20, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.ones(64 << 20, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_memory_that_is_freed_is_used_again_without_asking_the_system():
+    """Ten blocks of 64 MB, one after the other: each page that the system hands out is a fault."""
+
+    def faults(how: str) -> int:
+        command = [sys.executable, "-c", _BORROWED_AGAIN, how]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults("kept") * 10 < faults("given back")
+
+
+def test_elsewhere_keeping_memory_does_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(placement_module, "ctypes", None)
+    keep_freed_memory()
 
 
 @pytest.mark.parametrize(("placement", "dtype"), [(CPU_FP32, torch.float32), (CPU_BF16, torch.bfloat16)])
