@@ -174,7 +174,20 @@ BALANCING: dict[str, Entry] = {
         "Every face once an epoch, but mistakes on rare emotions cost more.",
         "King & Zeng 2001; Cui et al. 2019, arXiv 1901.05555",
     ),
-}
+    "focal": Entry(
+        "Focal loss", "Faces that the net knows count less, by (1 - p)^gamma, whatever their emotion.",
+        "Lin et al. 2017, arXiv 1708.02002",
+    ),
+    "logit_adjusted": Entry(
+        "Logit adjustment",
+        "Rare emotions have to win by a margin while the net learns: tau times the logarithm of how common each is.",
+        "Menon et al. 2021, arXiv 2007.07314",
+    ),
+}  # fmt: skip
+"""Several may be joined by `JOIN`: sampler+focal."""
+JOIN = "+"
+CORRECTING: tuple[str, ...] = ("sampler", "weights", "logit_adjusted")
+"""Strategies that make up for how common an emotion is; two of them together do so twice."""
 
 WEIGHTINGS: dict[str, Entry] = {
     "inverse": Entry("Inverse frequency", "Weight proportional to n_c^-alpha."),

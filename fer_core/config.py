@@ -111,13 +111,36 @@ class RunConfig(BaseModel):
         title="Mixup (alpha)",
         description="Mixes faces and labels in pairs, by Beta(alpha, alpha).",
     )
-    balance: str = Field("none", description=f"What is done about rare emotions: {', '.join(catalog.BALANCING)}.")
+    balance: str = Field(
+        "none", description=f"What is done about rare emotions: {', '.join(catalog.BALANCING)}; several joined by +."
+    )
     balance_alpha: float = Field(
         0.5, ge=0, le=1, title="Strength (alpha)", description="0 leaves the classes as they are, 1 evens them out."
     )
     balance_weighting: str = Field("inverse", description=f"Form of the weights: {', '.join(catalog.WEIGHTINGS)}.")
     balance_beta: float = Field(
         0.999, ge=0, lt=1, title="Beta", description="Of the effective number: 0 weighs all classes alike."
+    )
+    balance_cap: float = Field(
+        0.0, ge=0, le=1000, title="Cap on weights",
+        description="Largest class weight, in times the smallest; 0: no cap, else 1 or more.",
+    )  # fmt: skip
+    balance_gamma: float = Field(
+        2.0, ge=0, le=10, title="Focus (gamma)", description="Of the focal loss: 0 is the plain loss."
+    )
+    balance_tau: float = Field(
+        1.0,
+        ge=0,
+        le=3,
+        title="Margin (tau)",
+        description="Of the logit adjustment: 0 is none, 1 evens the classes out.",
+    )
+    balance_defer_epochs: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        title="Deferred start",
+        description="So many epochs are trained as is before balancing begins.",
     )
     epochs: int | None = Field(
         None, ge=1, le=1000, description="Passes over the training faces. Left out: 8 on the sample, 14 elsewhere."
@@ -172,7 +195,15 @@ class RunConfig(BaseModel):
         name = values.get("recipe") if isinstance(values, dict) else None
         return values if name is None else {**find_recipe(str(name)).settings, **values}
 
-    @field_validator(*NAMED)
+    @field_validator("balance")
+    @classmethod
+    def _known_strategies(cls, names: str) -> str:
+        parts = _in_order("balancing strategy", names.split(catalog.JOIN), catalog.BALANCING)
+        if len(parts) > 1 and "none" in parts:
+            raise ConfigError("none cannot be joined with a strategy.")
+        return catalog.JOIN.join(parts)
+
+    @field_validator(*(name for name in NAMED if name != "balance"))
     @classmethod
     def _known(cls, name: str, info: Any) -> str:
         if info.field_name == "model" and info.data.get("plugin"):
@@ -212,6 +243,12 @@ class RunConfig(BaseModel):
             raise ConfigError("batch norm belongs to a hidden layer of the head: give --head-hidden a width.")
         if self.head_dropout and self.head_hidden is None:
             raise ConfigError("dropout belongs to a head of your own: --head-hidden 0, or a hidden layer's width.")
+        if 0 < self.balance_cap < 1:
+            raise ConfigError(f"--balance-cap is {self.balance_cap:g}; it should be 0 for none, or 1 or more.")
+        if self.epochs is not None and self.balance != "none" and self.balance_defer_epochs >= self.epochs:
+            raise ConfigError(
+                f"--balance-defer-epochs is {self.balance_defer_epochs}; it should be less than --epochs."
+            )
         if self.early_share and self.early_size is None:
             raise ConfigError("--early-share needs --early-size, the side of the faces in those epochs.")
         if self.early_size is not None and self.model in catalog.MODELS:
@@ -275,6 +312,11 @@ class RunConfig(BaseModel):
         return named if self.augment_share is None else replace(named, share=self.augment_share)
 
     @property
+    def strategies(self) -> tuple[str, ...]:
+        """The balancing strategies that `balance` joins."""
+        return tuple(self.balance.split(catalog.JOIN))
+
+    @property
     def uses_votes(self) -> bool:
         """Whether FER+'s votes can change what this run trains on or is judged by."""
         return self.labels != "fer" or self.min_vote_share > 0 or not catalog.VOTED_FLAGS.isdisjoint(self.leave_out)
@@ -316,6 +358,9 @@ class RunConfig(BaseModel):
             )
         if self.head_first_epochs and self.weights == "none":
             found.append("for its first epochs only the head learns, on random features: --head-first-epochs 0.")
+        twice = [name for name in catalog.CORRECTING if name in self.strategies]
+        if len(twice) > 1:
+            found.append(f"{' and '.join(twice)} each make up for how common an emotion is: together they do so twice.")
         if self.warmup_epochs and self.schedule == "onecycle":
             found.append("--warmup-epochs is not used: one cycle has a warm-up of its own.")
         return found

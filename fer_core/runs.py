@@ -320,12 +320,17 @@ def free_names(configs: Iterable[RunConfig]) -> list[str]:
 
 def _plain_stem(config: RunConfig) -> str:
     labels = () if config.labels == "fer" else (config.labels,)
-    return "-".join((config.model, *labels, "as-is" if config.balance == "none" else config.balance))
+    return "-".join((config.model, *labels, "as-is" if config.balance == "none" else _plain(config.balance)))
+
+
+def _plain(value: str) -> str:
+    """With the characters alone that a run's name may have."""
+    return value.replace("+", "-")
 
 
 def _recipe_stem(config: RunConfig) -> str:
     changed = config.differences()
-    what = [str(changed[name]) for name in ("model", "labels", "balance") if name in changed]
+    what = [_plain(str(changed[name])) for name in ("model", "labels", "balance") if name in changed]
     return "-".join((str(config.recipe).replace("/", "-"), *what))
 
 

@@ -140,3 +140,40 @@ def test_draws_with_these_probabilities_have_the_planned_mix():
     mix = plan(balance="sampler", balance_alpha=0.5).epoch_mix_K
     drawn = np.random.default_rng(0).choice(labels, 20_000, p=row_probabilities(labels, mix))
     np.testing.assert_allclose(np.bincount(drawn) / 20_000, mix, atol=4 * math.sqrt(0.25 / 20_000))
+
+
+def test_focal_changes_neither_what_is_shown_nor_a_classes_weight():
+    found, plain = plan(balance="focal", balance_gamma=1.5), plan()
+    np.testing.assert_array_equal(found.epoch_mix_K, plain.epoch_mix_K)
+    np.testing.assert_array_equal(found.loss_weights_K, plain.loss_weights_K)
+    assert (found.gamma, plain.gamma, found.logit_offsets_K) == (1.5, 0.0, None)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0])
+def test_logit_adjustment_adds_tau_times_the_log_of_each_classes_share(tau):
+    found = plan(balance="logit_adjusted", balance_tau=tau)
+    np.testing.assert_allclose(found.logit_offsets_K, tau * np.log([1 / 21, 4 / 21, 16 / 21]))
+    np.testing.assert_array_equal(found.loss_weights_K, [1, 1, 1])
+    assert not found.resampled and found.gamma == 0.0
+
+
+def test_a_class_without_faces_has_no_offset():
+    found = plan([4, 0, 4], balance="logit_adjusted")
+    np.testing.assert_allclose(found.logit_offsets_K, [math.log(0.5), 0.0, math.log(0.5)])
+
+
+def test_a_cap_brings_the_largest_weight_down_and_keeps_the_mean():
+    found = plan(balance="weights", balance_alpha=1.0, balance_cap=8.0)  # 16 : 4 : 1 becomes 8 : 4 : 1
+    np.testing.assert_allclose(found.loss_weights_K, np.array([8, 4, 1]) * 3 / 13)
+    uncapped = plan(balance="weights", balance_alpha=1.0, balance_cap=16.0)
+    np.testing.assert_allclose(uncapped.loss_weights_K, plan(balance="weights", balance_alpha=1.0).loss_weights_K)
+
+
+def test_joined_strategies_do_what_each_does():
+    values = {"balance_alpha": 0.5, "balance_gamma": 3.0, "balance_tau": 0.5}
+    both = plan(balance="sampler+weights+focal+logit_adjusted", **values)
+    alone = {name: plan(balance=name, **values) for name in ("sampler", "weights", "logit_adjusted")}
+    np.testing.assert_array_equal(both.epoch_mix_K, alone["sampler"].epoch_mix_K)
+    np.testing.assert_array_equal(both.loss_weights_K, alone["weights"].loss_weights_K)
+    np.testing.assert_array_equal(both.logit_offsets_K, alone["logit_adjusted"].logit_offsets_K)
+    assert both.resampled and both.gamma == 3.0

@@ -283,7 +283,7 @@ def test_a_damaged_run_is_named_and_the_others_listed(capsys):
     [
         (
             [],
-            "CLI subcommand is required {data, train, evaluate, compare, recipes, runs}. "
+            "CLI subcommand is required {data, train, evaluate, compare, recipes, reproduce, runs}. "
             "See: python -m fer_core --help",
         ),
         (["data"], "CLI subcommand is required {info, check, download, export}. See: python -m fer_core data --help"),
@@ -381,7 +381,7 @@ BAD_FLAGS = [
     (["--head-hidden", "-1"], "--head-hidden is '-1'; it should be greater than or equal to 0."),
     (
         ["--head-batch-norm"],
-        "batch norm and dropout belong to a hidden layer of the head: give --head-hidden a width.",
+        "batch norm belongs to a hidden layer of the head: give --head-hidden a width.",
     ),
     (["--head-dropout", "1"], "--head-dropout is '1'; it should be less than or equal to 0.9."),
     (
@@ -394,11 +394,18 @@ BAD_FLAGS = [
     (["--mixup", "-1"], "--mixup is '-1'; it should be greater than or equal to 0."),
     (
         ["--balance", "samplr"],
-        "--balance: no balancing strategy named 'samplr'. Did you mean 'sampler'? Known: none, sampler, weights.",
+        "--balance: no balancing strategy named 'samplr'. Did you mean 'sampler'? "
+        "Known: focal, logit_adjusted, none, sampler, weights.",
     ),
     (["--balance-alpha", "1.5"], "--balance-alpha is '1.5'; it should be less than or equal to 1."),
     (["--balance-weighting", "x"], "--balance-weighting: no weighting named 'x'. Known: effective, inverse."),
     (["--balance-beta", "1"], "--balance-beta is '1'; it should be less than 1."),
+    (["--balance-cap", "0.5"], "--balance-cap is 0.5; it should be 0 for none, or 1 or more."),
+    (["--balance-gamma", "11"], "--balance-gamma is '11'; it should be less than or equal to 10."),
+    (["--balance-tau", "-1"], "--balance-tau is '-1'; it should be greater than or equal to 0."),
+    (["--balance-defer-epochs", "x"], "--balance-defer-epochs is 'x'; it should be a valid integer."),
+    (["--early-size", "8"], "--early-size is '8'; it should be greater than or equal to 16."),
+    (["--early-share", "0.5"], "--early-share needs --early-size, the side of the faces in those epochs."),
     (["--epochs", "0"], "--epochs is '0'; it should be greater than or equal to 1."),
     (["--epochs", "1.5"], "--epochs is '1.5'; it should be a valid integer."),
     (["--batch-size", "4"], "--batch-size is '4'; it should be greater than or equal to 8."),

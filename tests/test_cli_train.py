@@ -194,7 +194,8 @@ def test_an_unknown_model_beside_a_plugin_is_one_line(data, plugin, capsys):
 def test_recipes_are_listed_with_what_their_authors_report(capsys):
     assert cli.main(["recipes"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("cnn6 ") and lines[0].endswith("Six-layer CNN. Published: about 52% validation.")
+    line = next(line for line in lines if line.startswith("cnn6 "))
+    assert line.endswith("Six-layer CNN. Published: about 52% validation.")
     assert cli.main(["recipes", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(rows) == list(RECIPES)

@@ -26,6 +26,10 @@ NUMBERS = {
     "min_vote_share": (0, 1, -0.1, 1.1),
     "balance_alpha": (0, 1, -0.1, 1.1),
     "balance_beta": (0, 0.999999, -0.1, 1),
+    "balance_cap": (0, 1000, -0.1, 1000.1),
+    "balance_gamma": (0, 10, -0.1, 10.1),
+    "balance_tau": (0, 3, -0.1, 3.1),
+    "balance_defer_epochs": (0, 1000, -1, 1001),
     "epochs": (1, 1000, 0, 1001),
     "batch_size": (8, 4096, 7, 4097),
     "lr": (1e-9, 10, 0, 10.1),
@@ -92,7 +96,9 @@ def random_config(seed):
             values[field] = 16 * rng.randint(2, 14)
     if values["early_size"] is None:
         values["early_share"] = 0.0
-    values["head_first_epochs"] = rng.randint(0, (values["epochs"] or 10) - 1)
+    for field in ("head_first_epochs", "balance_defer_epochs"):
+        values[field] = rng.randint(0, (values["epochs"] or 10) - 1)
+    values["balance_cap"] = max(1.0, values["balance_cap"])
     return RunConfig.parse(values)
 
 
@@ -142,12 +148,32 @@ def test_names_are_known_names(field):
         ({"model": "resnet1"}, f"--model: no model named 'resnet1'. Did you mean 'resnet18'? {MODELS}"),
         (
             {"balance": "weight"},
-            "--balance: no balancing strategy named 'weight'. Did you mean 'weights'? Known: none, sampler, weights.",
+            "--balance: no balancing strategy named 'weight'. Did you mean 'weights'? "
+            "Known: focal, logit_adjusted, none, sampler, weights.",
+        ),
+        ({"balance": "none+focal"}, "--balance: none cannot be joined with a strategy."),
+        ({"balance_cap": 0.5}, "--balance-cap is 0.5; it should be 0 for none, or 1 or more."),
+        (
+            {"balance": "focal", "epochs": 4, "balance_defer_epochs": 4},
+            "--balance-defer-epochs is 4; it should be less than --epochs.",
         ),
     ],
 )
 def test_an_error_says_what_it_got_and_what_is_allowed(values, message):
     assert error_of(values) == message
+
+
+def test_joined_strategies_stand_in_one_order_each_once():
+    assert RunConfig(balance="focal+sampler+focal").balance == "sampler+focal"
+    assert RunConfig(balance="sampler+focal").strategies == ("sampler", "focal")
+    assert RunConfig().strategies == ("none",)
+
+
+def test_strategies_that_count_twice_are_warned_about():
+    [warning] = RunConfig(balance="logit_adjusted+weights").warnings()
+    assert warning.startswith("weights and logit_adjusted each make up for how common an emotion is")
+    for alone in ("sampler", "focal", "sampler+focal", "logit_adjusted+focal"):
+        assert RunConfig(balance=alone).warnings() == []
 
 
 def test_two_mistakes_are_both_named_in_one_line():

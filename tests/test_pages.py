@@ -197,7 +197,7 @@ def test_mistakes_of_a_run_whose_data_is_gone_are_a_table(source, tmp_path, monk
     monkeypatch.setenv("FER_DATA", str(toy_csv(tmp_path / "new" / "fer2013.csv", seed=9)))
     source.unlink()
     at, faces = open_page("mistakes", run="old"), len(run.predictions("private").labels_N)
-    assert at.info[0].value.startswith(f"The {faces} faces are those that the run was judged on, which are not the data")
+    assert at.info[0].value.startswith(f"The {faces} faces are those that the run was judged on, which are not")
     assert len(at.dataframe) == 1
 
 

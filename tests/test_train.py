@@ -24,7 +24,7 @@ from fer_core.balance import Balance
 from fer_core.errors import ConfigError, RunError
 from fer_core.evaluate import Report, evaluate
 from fer_core.labels import EMOTIONS
-from fer_core.losses import weighted_cross_entropy
+from fer_core.losses import OBJECTIVES, weighted_cross_entropy
 from fer_core.models import FaceClassifier
 from fer_core.models.residual import FaceResNet
 from fer_core.train import loop
@@ -804,4 +804,59 @@ def test_an_early_part_resumed_is_bit_for_bit_the_same(tmp_path):
     run_epochs(stopped, public, stop_at(stopped, 4))
     resumed = through_disk(stopped, config, tmp_path, net=net)
     run_epochs(resumed, public)
+    assert bits(resumed.model.state_dict()) == bits(whole.model.state_dict())
+
+
+def losses_seen(monkeypatch, **values):
+    """(epoch, logits that the loss is given, its class weights and gamma) of each step."""
+    seen, objective = [], OBJECTIVES["fer"]
+
+    def spy(logits, targets, weights, smoothing, gamma):
+        seen.append((trainer.step // trainer.steps_per_epoch, logits.detach(), weights, gamma))
+        return objective(logits, targets, weights, smoothing, gamma)
+
+    trainer = toy_trainer(toy_config(epochs=3, **values), toy_tensors([2, 4, 6, 6, 6, 6, 12]))
+    with monkeypatch.context() as patch:
+        patch.setitem(OBJECTIVES, "fer", spy)
+        run_epochs(trainer, PUBLIC)
+    return seen
+
+
+def test_a_deferred_strategy_begins_after_its_epochs(monkeypatch):
+    strategies = {"balance": "weights+focal", "balance_gamma": 2.0, "balance_alpha": 1.0}
+    for defer in (0, 2):
+        for epoch, _, weights, gamma in losses_seen(monkeypatch, balance_defer_epochs=defer, **strategies):
+            begun = epoch >= defer
+            assert gamma == (2.0 if begun else 0.0)
+            assert (weights.max() > weights.min()) == begun
+
+
+def test_a_deferred_sampler_shows_every_face_once_until_it_begins():
+    few = toy_tensors([2, 40])
+    faces = Spied(few.images_NHW, few.labels_N)
+    config = toy_config(epochs=2, balance="sampler", balance_alpha=1.0, balance_defer_epochs=1)
+    run_epochs(toy_trainer(config, faces, net=lambda: ToyNet(num_classes=2)), toy_tensors([2, 2]))
+    first, second = (torch.cat(part) for part in (faces.asked[:3], faces.asked[3:]))
+    assert sorted(first.tolist()) == list(range(42))
+    assert 10 < (second < 2).sum() < 32  # half of 42 draws, instead of 2
+
+
+def test_logit_adjustment_moves_the_logits_of_the_loss_and_not_those_that_are_judged(monkeypatch):
+    plain = losses_seen(monkeypatch)[0][1]
+    moved = losses_seen(monkeypatch, balance="logit_adjusted", balance_tau=0.5)[0][1]
+    counts = torch.tensor([2.0, 4, 6, 6, 6, 6, 12])
+    torch.testing.assert_close(moved, plain + 0.5 * (counts / counts.sum()).log())
+    trainer = toy_trainer(toy_config(balance="logit_adjusted"), TRAIN)
+    torch.testing.assert_close(
+        trainer.predict(PUBLIC.images_NHW), toy_trainer(toy_config(), TRAIN).predict(PUBLIC.images_NHW)
+    )
+
+
+def test_a_deferred_balance_is_resumed_bit_for_bit(tmp_path):
+    config = toy_config(epochs=3, balance="sampler+logit_adjusted+focal", balance_defer_epochs=1)
+    whole, stopped = toy_trainer(config, TRAIN), toy_trainer(config, TRAIN)
+    run_epochs(whole, PUBLIC)
+    run_epochs(stopped, PUBLIC, stop_at(stopped, 5))
+    resumed = through_disk(stopped, config, tmp_path)
+    run_epochs(resumed, PUBLIC)
     assert bits(resumed.model.state_dict()) == bits(whole.model.state_dict())

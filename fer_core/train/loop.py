@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fer_core.augment import augment, to_floats
-from fer_core.balance import Balance, row_probabilities
+from fer_core.balance import Balance, plan_balance, row_probabilities
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.evaluate import Report, evaluate
@@ -80,7 +80,8 @@ class Trainer:
         self.stopped = False
         """True after `epochs` ended because it was asked to, before the training was complete."""
         self.augmentation = config.augmentation()
-        self._weights_K = torch.tensor(balance.loss_weights_K, dtype=torch.float32, device=placement.device)
+        self._as_is = self._plain_balance()
+        self._use(balance)
         self._generator = torch.Generator(placement.device)
         self._image_size = config.image_size
         self._sums = self._no_sums()
@@ -177,6 +178,7 @@ class Trainer:
 
     def _train_epoch(self, on_step: Callable[[float], bool]) -> None:
         epoch, first = divmod(self.step, self.steps_per_epoch)
+        self._use(self._as_is if epoch < self.config.balance_defer_epochs else self.balance)
         order = torch.from_numpy(self._epoch_order(epoch)).to(self.placement.device)
         batches = _batches(order, self.config.batch_size)
         self._hold_backbone(epoch < self.config.head_first_epochs)
@@ -217,10 +219,11 @@ class Trainer:
 
     def _loss(self, logits_BK: Tensor, targets: Tensor, mix: Mix | None) -> Tensor:
         objective, smoothing = OBJECTIVES[self.config.labels], self.config.label_smoothing
-        own = objective(logits_BK, targets, self._weights_K, smoothing)
-        if mix is None:
-            return own
-        return mix.loss(own, objective(logits_BK, targets[mix.partner_B], self._weights_K, smoothing))
+        if self._offsets_K is not None:
+            logits_BK = logits_BK + self._offsets_K
+        rest = self._weights_K, smoothing, self._now.gamma
+        own = objective(logits_BK, targets, *rest)
+        return own if mix is None else mix.loss(own, objective(logits_BK, targets[mix.partner_B], *rest))
 
     def _optimize(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -243,6 +246,19 @@ class Trainer:
         self._image_size = early or self.config.image_size
         self.model.training_size = early  # type: ignore[assignment]
 
+    def _use(self, balance: Balance) -> None:
+        """What this epoch does about rare emotions."""
+        self._now = balance
+        weights, offsets = balance.loss_weights_K, balance.logit_offsets_K
+        self._weights_K = torch.tensor(weights, dtype=torch.float32, device=self.placement.device)
+        self._offsets_K = (
+            None if offsets is None else torch.tensor(offsets, dtype=torch.float32, device=self.placement.device)
+        )
+
+    def _plain_balance(self) -> Balance:
+        counts = torch.bincount(self.train.labels_N, minlength=len(self.balance.epoch_mix_K)).cpu().numpy()
+        return plan_balance(counts, self.config.changed(balance="none"))
+
     def _targets(self, rows_B: Tensor) -> Tensor:
         """What this step learns of these faces: labels (B,), or shares of the classes (B, K)."""
         if self.train.targets_NK is None or self.config.labels in ("fer", "majority"):
@@ -255,10 +271,10 @@ class Trainer:
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         """The rows of an epoch, in order: each once, or drawn with replacement by the balancing strategy."""
         rng = np.random.default_rng([self.config.seed, epoch])
-        if not self.balance.resampled:
+        if not self._now.resampled:
             return rng.permutation(len(self.train))
         labels = self.train.labels_N.cpu().numpy()
-        return rng.choice(len(labels), size=len(labels), p=row_probabilities(labels, self.balance.epoch_mix_K))
+        return rng.choice(len(labels), size=len(labels), p=row_probabilities(labels, self._now.epoch_mix_K))
 
     def _judge(self, public: FaceTensors, classes: tuple[str, ...], on_look: Callable[[], object]) -> Report:
         logits = self.predict(public.images_NHW, on_look=on_look)
