@@ -8,9 +8,14 @@ import streamlit as st
 from fer_core import augmentations, catalog
 from fer_core.config import NAMED, RunConfig, bounds, is_whole
 
-_SLIDERS: Mapping[str, float] = {"balance_alpha": 0.05, "label_smoothing": 0.01}
+_SLIDERS: Mapping[str, float] = {
+    "balance_alpha": 0.05, "balance_gamma": 0.25, "balance_tau": 0.05, "label_smoothing": 0.01,
+}  # fmt: skip
 """Fields that are tuned by eye, and their step; the others are typed."""
-_LISTS: Mapping[str, Mapping[str, catalog.Entry]] = {"leave_out": catalog.FLAGS, "views": catalog.VIEWS}
+_STRATEGIES = {name: entry for name, entry in catalog.BALANCING.items() if name != "none"}
+_LISTS: Mapping[str, Mapping[str, catalog.Entry]] = {
+    "leave_out": catalog.FLAGS, "views": catalog.VIEWS, "balance": _STRATEGIES,
+}  # fmt: skip
 """Fields that hold several names, and what there is to choose from."""
 
 
@@ -25,10 +30,11 @@ def setting(field: str, start: RunConfig | None = None, **options: Any) -> Any:
     default = getattr(start or RunConfig(), field)
     label = label_of(field)
     common = {"help": info.description, "key": field, "bind": "query-params"} | options
+    if field in _LISTS:
+        chosen = _several(label, _LISTS[field], as_widget(field, default), common)
+        return (catalog.JOIN.join(chosen) or "none") if field == "balance" else chosen
     if field in NAMED or field == "augment" or "choices" in common:
         return _choice(label, field, default, common)
-    if field in _LISTS:
-        return _several(label, _LISTS[field], default, common)
     if isinstance(default, bool):
         return st.toggle(label, default, **common)
     if isinstance(default, str):
@@ -46,6 +52,8 @@ def label_of(field: str) -> str:
 
 def as_widget(field: str, value: Any) -> Any:
     """A field's value as its widget holds it in the session's state."""
+    if field == "balance":
+        return [name for name in value.split(catalog.JOIN) if name in _STRATEGIES]
     return list(value) if field in _LISTS else value
 
 
@@ -67,7 +75,7 @@ def _several(
     label: str, known: Mapping[str, catalog.Entry], default: Sequence[str], common: Mapping[str, Any]
 ) -> list[str]:
     chosen = st.multiselect(label, list(known), list(default), **common)
-    for name in set(chosen) - set(default):
+    for name in [name for name in chosen if name not in default]:
         st.caption(f"{name}: {known[name].text}")
     return chosen
 

@@ -15,7 +15,8 @@ from ui.config_form import as_widget, label_of, setting
 from ui.source import current_source
 
 _FIRST = (
-    "model", "balance", "balance_weighting", "balance_beta", "balance_alpha", "epochs", "labels", "contempt",
+    "model", "balance", "balance_weighting", "balance_cap", "balance_beta", "balance_alpha", "balance_gamma",
+    "balance_tau", "balance_defer_epochs", "epochs", "labels", "contempt",
 )  # fmt: skip
 """What is seen without unfolding anything."""
 _NET = (
@@ -123,13 +124,8 @@ def _fill_in() -> None:
 
 
 def _main(start: RunConfig, store: FaceStore) -> dict[str, Any]:
-    values = {name: setting(name, start) for name in ("model", "balance")}
-    if values["balance"] == "weights":
-        values["balance_weighting"] = setting("balance_weighting", start)
-    if values.get("balance_weighting") == "effective":
-        values["balance_beta"] = setting("balance_beta", start)
-    elif values["balance"] != "none":
-        values["balance_alpha"] = setting("balance_alpha", start)
+    values = {"model": setting("model", start), "balance": setting("balance", start, placeholder="as is")}
+    values |= balance_settings(values["balance"], start)
     default = find_source(current_source()).default_epochs
     values["epochs"] = setting("epochs", start, placeholder=f"{default}, the default here")
     if store.votes_NV is not None:
@@ -138,6 +134,23 @@ def _main(start: RunConfig, store: FaceStore) -> dict[str, Any]:
         values["contempt"] = setting("contempt", start)
     plugin = catalog.MODELS[values["model"]].plugin
     return values | ({"plugin": plugin} if plugin else {})
+
+
+def balance_settings(balance: str, start: RunConfig | None = None) -> dict[str, Any]:
+    """What the chosen strategies can be tuned by, a widget each. Returns: field -> value."""
+    strategies, values = balance.split(catalog.JOIN), {}
+    if "weights" in strategies:
+        values = {name: setting(name, start) for name in ("balance_weighting", "balance_cap")}
+    if values.get("balance_weighting") == "effective":
+        values["balance_beta"] = setting("balance_beta", start)
+    if "sampler" in strategies or values.get("balance_weighting") == "inverse":
+        values["balance_alpha"] = setting("balance_alpha", start)
+    for strategy, field in (("focal", "balance_gamma"), ("logit_adjusted", "balance_tau")):
+        if strategy in strategies:
+            values[field] = setting(field, start)
+    if balance != "none":
+        values["balance_defer_epochs"] = setting("balance_defer_epochs", start)
+    return values
 
 
 def _net(start: RunConfig, model: str) -> dict[str, Any]:
