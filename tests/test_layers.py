@@ -18,9 +18,11 @@ LIGHT = (
     "data.drawing", "data.store", "data.sample", "data.held_out", "data.pixel_text", "data.csv_source",
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
-    "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate", "predictions",
-    "shipped", "runs", "run_shelf", "run_facts", "run_table", "compare", "mistakes", "browse", "mosaic",
-    "chart_parts", "charts", "run_charts", "data_charts",
+    "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",
+    "bootstrap", "predictions", "adjust", "balance_preview",
+    "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "verdict", "seeds",
+    "mistakes", "browse", "mosaic",
+    "chart_parts", "charts", "run_charts", "data_charts", "balance_charts",
     "launcher",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
@@ -29,7 +31,7 @@ HEAVY = (
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
     "train.loop", "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console",
-    "cli_parts", "cli_data", "cli_train", "cli", "__main__",
+    "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)
