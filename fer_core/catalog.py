@@ -7,6 +7,7 @@ same names (a test compares them).
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from fer_core.errors import ConfigError
 
@@ -185,6 +186,16 @@ BALANCING: dict[str, Entry] = {
     ),
 }  # fmt: skip
 """Several may be joined by `JOIN`: sampler+focal."""
+BALANCE_PRESETS: dict[str, dict[str, Any]] = {
+    "As is": {},
+    "Drawn by the root": {"balance": "sampler", "balance_alpha": 0.5},
+    "Drawn evenly": {"balance": "sampler", "balance_alpha": 1.0},
+    "Effective number": {"balance": "weights", "balance_weighting": "effective", "balance_beta": 0.999},
+    "Focal": {"balance": "focal", "balance_gamma": 2.0},
+    "Logit-adjusted": {"balance": "logit_adjusted", "balance_tau": 1.0},
+    "Weighted late": {"balance": "weights", "balance_alpha": 1.0, "balance_cap": 10.0, "balance_defer_epochs": 6},
+}
+"""Fields of `RunConfig` that a button fills in; the others are put back to their defaults."""
 JOIN = "+"
 CORRECTING: tuple[str, ...] = ("sampler", "weights", "logit_adjusted")
 """Strategies that make up for how common an emotion is; two of them together do so twice."""

@@ -12,7 +12,8 @@ _ENTRY = "_entry"
 # Addresses (/data, /train) come from the file names: the guard relies on it, see `guard`.
 PAGES: dict[str, tuple[str, str, str]] = {
     "data": ("Data", ":material/database:", "The faces and how they are spread over the seven emotions."),
-    "augment": ("Augment", ":material/auto_fix_high:", "What augmentation and balancing do to the faces."),
+    "augment": ("Augment", ":material/auto_fix_high:", "What augmentation does to the faces."),
+    "balance": ("Balance", ":material/balance:", "What balancing does to an epoch, before anything is trained."),
     "train": ("Train", ":material/model_training:", "Start a run, watch its curves, stop and resume it."),
     "runs": ("Runs", ":material/table_rows:", "All runs in one table: what differed, what came of it, what you noted."),
     "compare": ("Compare", ":material/compare_arrows:", "Two runs side by side, with intervals on the differences."),

@@ -81,6 +81,19 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
     st.caption(_without_copies(dict(zip("AB", reports.values(), strict=True))))
 
 
+def moved_figures(before: Report, after: Report) -> None:
+    """Headline figures of a run whose decision was moved, with what that changed, and each emotion's recall."""
+    for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
+        was, now = getattr(before, name), getattr(after, name)
+        color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
+        change = None if abs(now - was) < 5e-5 else _form(name, now - was, "+")
+        column.metric(title, _form(name, now), change, delta_color=color)
+    for column, name in zip(st.columns(len(after.per_class)), after.per_class, strict=True):
+        was, now = (report.per_class[name] for report in (before, after))
+        change = None if now.recall == was.recall else f"{100 * (now.recall - was.recall):+.0f} points"
+        column.metric(name, f"{now.recall:.0%}", change, help=f"Recall; its precision is {now.precision:.0%}.")
+
+
 @st.fragment  # the toggle and a click draw the matrices anew, not the page
 def confusion_matrices(reports: Mapping[str, Report], split: str) -> None:
     """One run's matrix beside its table, or two matrices on one colour scale; a click on a cell leads to its faces."""

@@ -53,9 +53,10 @@ def shipped_note(runs: Iterable[Run]) -> None:
         st.caption(f":material/inventory_2: {' and '.join(names)} {come} with the explorer, trained on FER2013.")
 
 
-def pick_split(runs: list[Run], *, key: str) -> str:
-    """`private` where every run has been judged on it, else `public`; the choice lives in the address."""
-    splits = [split for split in ("private", "public") if all(split in run.splits() for run in runs)]
+def pick_split(runs: list[Run], *, key: str, first: str = "private") -> str:
+    """One of the splits that every run has been judged on, at first this one; the choice lives in the address."""
+    order = sorted(("private", "public"), key=lambda split: split != first)
+    splits = [split for split in order if all(split in run.splits() for run in runs)]
     help_text = "private is read once, at a training's end; public is what chose the epoch, and reads too well."
     chosen = st.segmented_control(
         "Split", splits, default=splits[0], required=True, key=key, bind="query-params", help=help_text
