@@ -18,12 +18,9 @@ from fer_core.errors import RunError
 from fer_core.evaluate import Report, softmax
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.runs import EpochRecord, Run
+from fer_core.seeds import setting_of
 
 SPLITS = ("public", "private")
-
-_NO_SETTING = frozenset({"data", "ferplus", "seed", "device", "precision", "tensorboard", "views"})
-"""Fields in which runs of one setting may differ: where the data lies, the seed, and what is only written or shown."""
-_PATHS = ("weights", "plugin")
 
 
 def measure(run: Run) -> dict[str, Any]:
@@ -100,15 +97,6 @@ def _of_the_mean(answers: Sequence[SplitPredictions]) -> dict[str, Any]:
     # Probabilities of 0 can only come from logits that are hundreds apart; their logarithm must stay finite.
     logits = np.log(np.maximum(mean_NK, np.finfo(np.float64).tiny))
     return report_values(report_on(replace(first, logits_NK=logits, more_NK={})))
-
-
-def setting_of(config: RunConfig) -> dict[str, Any]:
-    """What differs from the defaults and can change a figure, the seed left out; of a path, its last part."""
-    values = {k: v for k, v in config.differences_from(RunConfig()).items() if k not in _NO_SETTING}
-    for name in _PATHS:
-        if values.get(name):
-            values[name] = Path(str(values[name])).name
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def epoch_seconds(history: Sequence[EpochRecord]) -> list[float]:

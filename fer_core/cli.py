@@ -18,11 +18,13 @@ from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
 from fer_core.compare import compare
 from fer_core.config import RunConfig, flag, one_line
-from fer_core.errors import FerError
+from fer_core.errors import FerError, RunError
 from fer_core.labels import SPLITS
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
 from fer_core.runs import Run, damaged_runs, find_run, known_runs
+from fer_core.seeds import compare_seeds, same_setting
+from fer_core.verdict import verdict, verdict_of_seeds
 
 Split = Field("private", description="The split to judge: public or private.")
 View = Field("none", description=f"The test-time view: {', '.join(VIEWS)}.")
@@ -53,13 +55,32 @@ class Compare(Command):
     b: CliPositionalArg[str] = Field(description="Name or folder of the second run.")
     split: str = Split
     view: str = View
+    seeds: bool = Field(False, description="Also with all runs that differ from A or B by their seed alone.")
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
         a, b = find_run(self.a), find_run(self.b)
         comparison = compare(_answers(a, self.split, self.view), _answers(b, self.split, self.view))
-        values = {"a": a.name, "b": b.name, "split": self.split, "view": self.view, **comparison.to_json()}
-        print_result(values, self.as_json, lambda: console.comparison(values, comparison))
+        place = {"a": a.name, "b": b.name, "split": self.split, "view": self.view}
+        said = {"verdict": verdict(comparison, a.name, b.name)}
+        seeds = self._over_seeds(a, b) if self.seeds else None
+        values = {**place, **comparison.to_json(), **said, "seeds": seeds}
+
+        def show() -> None:
+            console.comparison(values, comparison)
+            if seeds:
+                console.seed_comparison(seeds)
+
+        print_result(values, self.as_json, show)
+
+    def _over_seeds(self, a: Run, b: Run) -> dict[str, Any]:
+        sides = [same_setting(run, known_runs(), self.split, self.view) for run in (a, b)]
+        names = [[run.name for run in side] for side in sides]
+        if set(names[0]) & set(names[1]):
+            raise RunError(f"{a.name} and {b.name} differ by their seed at most. Compare them without --seeds.")
+        found = compare_seeds(*([_answers(run, self.split, self.view) for run in side] for side in sides))
+        said = {"verdict": verdict_of_seeds(found, a.name, b.name)}
+        return {"runs_a": names[0], "runs_b": names[1], **found.to_json(), **said}
 
 
 class Recipes(Command):

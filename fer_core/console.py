@@ -126,17 +126,57 @@ def report(values: Mapping[str, Any]) -> None:
 
 
 def comparison(values: Mapping[str, Any], found: Comparison) -> None:
-    low, high = values["accuracy_delta_ci95"]
     print(f"A = {values['a']}, B = {values['b']}, on the {values['n']} faces of {values['split']} that both predicted")
+    print(values["verdict"])
     print(f"accuracy A {found.a.accuracy:.2%}, B {found.b.accuracy:.2%}: B - A = {values['accuracy_delta']:+.2%}")
-    print(f"95% interval {low:+.2%} to {high:+.2%}, McNemar p = {values['mcnemar_p']:.3g}")
-    print(f"{found.fixed} faces only B has right, {found.broken} only A")
-    print(_row("", "recall A", "recall B", "B - A", "faces"))
+    print(f"{found.fixed} faces only B has right, {found.broken} only A: McNemar p = {values['mcnemar_p']:.3g}")
+    print(_wide("", "A", "B", "B - A", "95% interval"))
+    for name, title in _MEANS.items():
+        a, b, delta = getattr(found.a, name), getattr(found.b, name), values[f"{name}_delta"]
+        print(_wide(title, f"{a:.2%}", f"{b:.2%}", f"{delta:+.2%}", _interval(values["intervals"][name]["delta"])))
+    print(_wide("", "recall A", "recall B", "B - A", "95% interval", "p, Holm", "faces"))
     for name, delta in values["recall_delta"].items():
-        a, b = found.a.per_class[name], found.b.per_class[name]
-        print(_row(name, f"{a.recall:.1%}", f"{b.recall:.1%}", f"{delta:+.1%}", a.support))
+        a, b = found.a.per_class[name].recall, found.b.per_class[name].recall
+        test, intervals = values["emotion_tests"][name], values["intervals"]["recall"][name]
+        interval, p = (_interval(intervals["delta"]), f"{test['p_holm']:.2g}") if intervals else ("-", "-")
+        print(_wide(name, f"{a:.1%}", f"{b:.1%}", f"{delta:+.1%}", interval, p, str(test["faces"])))
+    print("intervals: paired bootstrap over faces; p: McNemar's exact test, corrected for the emotions (Holm)")
     print("confusion, B minus A (rows true, columns predicted):")
     _matrix(values["classes"], values["confusion_delta"], "+d")
+
+
+def seed_comparison(values: Mapping[str, Any]) -> None:
+    """Two settings with several seeds: means ± standard deviations, and the difference."""
+    print("over seeds: " + "; ".join(f"{letter} = {', '.join(values[f'runs_{letter.lower()}'])}" for letter in "AB"))
+    print(values["verdict"])
+    print(_wide("", "A", "B", "B - A", "95% interval", "p, Holm"))
+    for name, title in _MEANS.items():
+        print(_seed_row(title, values[name], ""))
+    for name, one in values["recall"].items():
+        if one:
+            print(_seed_row(name, one, f"{values['recall_p_holm'][name]:.2g}"))
+    over = "other seeds and faces" if values["over_seeds"] else "other faces, not for other seeds"
+    print(f"means ± standard deviations of single runs; intervals: for {over}")
+
+
+_MEANS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "macro-recall"}
+
+
+def _seed_row(title: str, one: Mapping[str, Any], p: str) -> str:
+    return _wide(title, _mean(one["a"]), _mean(one["b"]), f"{one['delta']:+.2%}", _interval(one["ci95"]), p)
+
+
+def _mean(spread: Mapping[str, Any]) -> str:
+    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.1f}"
+    return f"{spread['mean']:.1%}{sd}"
+
+
+def _interval(interval: Sequence[float]) -> str:
+    return f"{interval[0]:+.2%} to {interval[1]:+.2%}"
+
+
+def _wide(head: str, a: str, b: str, delta: str, interval: str, p: str = "", faces: str = "") -> str:
+    return f"{head:<13}{a:>13}{b:>13}{delta:>10}{interval:>22}{p:>10}{faces:>8}".rstrip()
 
 
 def recipe_table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -145,7 +145,7 @@ EVALUATE_KEYS = [
 ]  # fmt: skip
 COMPARE_KEYS = [
     "a", "b", "split", "view", "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta",
-    "confusion_delta",
+    "confusion_delta", "macro_f1_delta", "balanced_accuracy_delta", "emotion_tests", "intervals", "verdict", "seeds",
 ]  # fmt: skip
 
 

@@ -2,18 +2,25 @@
 
 import json
 import math
+import time
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
-from fer_core.compare import compare, mcnemar_exact, paired_difference_interval, shared_rows
+from fer_core.compare import compare, holm, joined_rows, mcnemar_exact, paired_difference_interval, shared_rows
 from fer_core.errors import RunError
 from fer_core.evaluate import evaluate
 from tests.faces import make_predictions, random_predictions
 
-KEYS = ["n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta", "confusion_delta"]
+KEYS = [
+    "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta", "confusion_delta",
+    "macro_f1_delta", "balanced_accuracy_delta", "emotion_tests", "intervals",
+]  # fmt: skip
 
 
 def take(predictions, order):
@@ -178,6 +185,108 @@ def test_a_diverged_run_is_refused():
 def test_mcnemar_is_the_exact_binomial_test(fixed, broken):
     expected = binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
     assert mcnemar_exact(fixed, broken) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("fixed", "broken"), [(1, 0), (3, 3), (10, 4), (2, 15), (222, 249)])
+def test_mcnemar_is_the_one_of_statsmodels(fixed, broken):
+    expected = mcnemar([[50, fixed], [broken, 70]], exact=True).pvalue
+    assert mcnemar_exact(fixed, broken) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_of_all_of_private_is_exact_and_at_once():
+    started = time.process_time()
+    assert mcnemar_exact(1600, 1900) == pytest.approx(binomtest(1600, 3500).pvalue, rel=1e-9)
+    assert mcnemar_exact(0, 3589) == 0  # 2 / 2^3589 is below the smallest number
+    assert time.process_time() - started < 0.1
+
+
+def test_mcnemars_false_alarms_come_at_most_at_their_rate():
+    """Runs that are equally good: how often p < 5%, against the exact chance of it."""
+    rng = np.random.default_rng(0)
+    discordant = rng.binomial(400, 0.2, size=4000)
+    fixed = rng.binomial(discordant, 0.5)
+    alarms = np.mean([mcnemar_exact(f, d - f) < 0.05 for f, d in zip(fixed.tolist(), discordant.tolist(), strict=True)])
+    chance = np.mean([rate_of_alarms(d) for d in discordant.tolist()])
+    assert 0.025 < chance <= 0.05  # an exact test of whole numbers stays below
+    assert alarms == pytest.approx(chance, abs=3.5 * math.sqrt(chance / 4000))
+
+
+@cache
+def rate_of_alarms(discordant):
+    ways = (math.comb(discordant, k) for k in range(discordant + 1) if mcnemar_exact(k, discordant - k) < 0.05)
+    return sum(ways) / 2**discordant
+
+
+def test_holm_by_hand():
+    # 0.01 · 4, then 0.02 · 3 = 0.06; 0.03 · 2 = 0.06; 0.9 · 1
+    assert holm([0.9, 0.02, 0.01, 0.03]) == pytest.approx([0.9, 0.06, 0.04, 0.06])
+    assert holm([0.5, 0.4]) == [0.8, 0.8]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+    assert holm([1.0, 1.0]) == [1.0, 1.0]
+
+
+def test_holm_is_the_one_of_statsmodels():
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 8):
+        p = (rng.random(size) ** 3).round(2)  # with ties
+        assert holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_any_false_alarm_of_seven_emotions_stays_below_5_percent():
+    rng = np.random.default_rng(0)
+    discordant = rng.binomial([491, 55, 528, 879, 594, 416, 626], 0.15, size=(1000, 7))
+    fixed = rng.binomial(discordant, 0.5)
+    p = [
+        [mcnemar_exact(f, d - f) for f, d in zip(*row, strict=True)]
+        for row in np.stack([fixed, discordant], 1).tolist()
+    ]
+    assert np.mean([min(row) < 0.05 for row in p]) > 0.15  # without the correction
+    assert np.mean([min(holm(row)) < 0.05 for row in p]) < 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_each_emotion_is_tested_on_its_own_faces_by_hand():
+    labels = [0] * 8 + [3] * 4 + [4] * 2
+    a = make_predictions(labels, [3] * 7 + [0] + [3, 3, 3, 0] + [4, 4])
+    b = make_predictions(labels, [0] * 7 + [3] + [3, 3, 0, 3] + [4, 4])
+    tests = compare(a, b).emotion_tests
+    angry, happy, sad, fear = (tests[name] for name in ("angry", "happy", "sad", "fear"))
+    assert (angry.faces, angry.fixed, angry.broken, angry.gain) == (8, 7, 1, 6)
+    assert angry.p == 2 * (1 + 8) / 256
+    assert (happy.faces, happy.fixed, happy.broken, happy.p) == (4, 1, 1, 1)
+    assert (sad.faces, sad.fixed, sad.broken, sad.p) == (2, 0, 0, 1)
+    assert angry.p_holm == pytest.approx(3 * angry.p)  # three emotions have faces
+    assert not angry.real
+    assert (fear.faces, fear.p, fear.p_holm, fear.real) == (0, None, None, False)
+
+
+def test_emotions_add_up_to_the_whole():
+    found = compare(random_predictions(300, seed=1), random_predictions(300, seed=2))
+    tests = found.emotion_tests.values()
+    assert (sum(one.fixed for one in tests), sum(one.broken for one in tests)) == (found.fixed, found.broken)
+    assert {name: one.gain / one.faces for name, one in found.emotion_tests.items()} == pytest.approx(
+        found.recall_delta
+    )
+    np.testing.assert_array_equal(found.joint_KKK.sum(axis=2), found.a.confusion_KK)
+    np.testing.assert_array_equal(found.joint_KKK.sum(axis=1), found.b.confusion_KK)
+
+
+def test_every_difference_lies_in_its_interval():
+    found = compare(random_predictions(300, seed=1), random_predictions(300, seed=2))
+    for name in ("accuracy", "macro_f1", "balanced_accuracy"):
+        low, high = getattr(found.intervals, name).delta
+        assert low < getattr(found, f"{name}_delta") < high
+        assert getattr(found.intervals, name).a[0] < getattr(found.a, name) < getattr(found.intervals, name).a[1]
+    for name, delta in found.recall_delta.items():
+        assert found.intervals.recall[name].delta[0] < delta < found.intervals.recall[name].delta[1]
+    assert found.intervals.accuracy.delta == pytest.approx(found.accuracy_delta_ci95, abs=0.015)
+
+
+def test_three_runs_are_joined_on_what_all_of_them_have():
+    runs = [random_predictions(60, seed=seed) for seed in (1, 2, 3)]
+    some = take(runs[0], range(40)), take(runs[1], range(59, 19, -1)), take(runs[2], range(10, 30))
+    rows = joined_rows(*some)
+    assert [one.hashes_N[at].tolist() for one, at in zip(some, rows, strict=True)] == [list(range(21, 31))] * 3
 
 
 def test_mcnemar_by_hand():

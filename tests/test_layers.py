@@ -20,7 +20,7 @@ LIGHT = (
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",
     "bootstrap", "predictions", "adjust", "balance_preview",
-    "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "verdict", "seeds",
+    "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "seeds", "verdict",
     "mistakes", "browse", "mosaic",
     "chart_parts", "charts", "run_charts", "data_charts", "balance_charts",
     "launcher",

@@ -11,6 +11,7 @@ from fer_core.chart_parts import SELECTION, Spec
 from fer_core.compare import Comparison
 from fer_core.evaluate import Report
 from fer_core.runs import Run
+from fer_core.verdict import verdict
 from ui.theme import ink, plot
 
 _HEADLINES = {
@@ -62,7 +63,9 @@ def class_table(report: Report) -> None:
 
 
 def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> None:
-    """Headline figures of B with their difference to A, the intervals, and what a test says of the difference."""
+    """What the difference comes to in words, headline figures of B with their difference to A, and the intervals."""
+    first, second = reports
+    st.markdown(f"**{_in_words(comparison.joint_KKK.tobytes(), (first, second), comparison)}**")
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         a, b = (getattr(report, name) for report in (comparison.a, comparison.b))
         color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
@@ -70,15 +73,16 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
     labels = [f"{letter}: {name}" for letter, name in zip("AB", reports, strict=True)]
     named = dict(zip(labels, reports.values(), strict=True))
     plot(charts.accuracy_intervals(named, comparison), "intervals")
-    low, high = comparison.accuracy_delta_ci95
-    verdict = "could be chance" if low <= 0 <= high else "is more than chance"
-    st.markdown(
-        f"On the **{comparison.a.n:,} faces** that both judged, B is right on {comparison.fixed} that A gets wrong, "
-        f"and wrong on {comparison.broken} that A gets right. B - A = {comparison.accuracy_delta:+.1%} "
-        f"(95% interval {low:+.1%} to {high:+.1%}, McNemar p = {comparison.mcnemar_p:.2g}): "
-        f"**the difference in accuracy {verdict}.**"
+    st.caption(
+        f"On the {comparison.a.n:,} faces that both judged, B is right on {comparison.fixed} that A gets wrong, and "
+        f"wrong on {comparison.broken} that A gets right (McNemar p = {comparison.mcnemar_p:.2g}). Intervals: 95%, "
+        f"faces drawn again 10,000 times. {_without_copies(dict(zip('AB', reports.values(), strict=True)))}"
     )
-    st.caption(_without_copies(dict(zip("AB", reports.values(), strict=True))))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _in_words(joint: bytes, names: tuple[str, str], _comparison: Comparison) -> str:
+    return verdict(_comparison, *names)
 
 
 def moved_figures(before: Report, after: Report) -> None:
