@@ -137,6 +137,17 @@ def test_an_adjustment_is_kept_with_the_run_and_taken_away_again(run):
     assert read_adjustment(run) is None
 
 
+def test_what_the_button_found_is_kept_with_its_purpose(run):
+    at = open_page("balance", when=AFTER, adjusted_on="private")
+    next(one for one in at.button if one.label == "Find tau").click().run()
+    next(one for one in at.button if one.label == "Keep with the run").click().run()
+    saved = read_adjustment(run)
+    assert (saved.chosen_for, saved.split) == ("balanced_accuracy", "public")
+    at.slider(key="tau").set_value(-0.5).run()
+    next(one for one in at.button if one.label == "Keep with the run").click().run()
+    assert (read_adjustment(run).chosen_for, read_adjustment(run).split) == ("hand", "private")
+
+
 def test_a_run_that_does_not_record_its_training_faces_is_one_line(source):
     judged_run("old", source, right=0.5)
     assert "does not record its training faces" in open_page("balance", when=AFTER).error[0].value

@@ -126,7 +126,8 @@ def _buttons(run: Run, prior_K: Floats) -> None:
 
 
 def _find_tau(public: SplitPredictions, prior_K: Floats, metric: str) -> None:
-    st.session_state[_TAU] = best_tau(public, prior_K, metric, split="public")
+    tau = best_tau(public, prior_K, metric, split="public")
+    st.session_state[_TAU], st.session_state["found"] = tau, (metric, tau)
 
 
 def _calibrate(public: SplitPredictions, prior_K: Floats) -> None:
@@ -147,7 +148,10 @@ def _keep(run: Run, split: str, adjustment: Adjustment, classes: tuple[str, ...]
         return
     same = saved is not None and saved.adjustment == adjustment
     with st.container(horizontal=True, vertical_alignment="center"):
-        kept = SavedAdjustment(adjustment, classes, tuple(prior_K.tolist()), "hand", split)
+        metric, tau = st.session_state.get("found", ("hand", None))
+        found = tau == adjustment.tau  # by the button, on public, whatever is looked at now
+        purpose, seen = (metric, "public") if found else ("hand", split)
+        kept = SavedAdjustment(adjustment, classes, tuple(prior_K.tolist()), purpose, seen)
         st.button("Keep with the run", type="primary", icon=":material/save:", disabled=same,
                   on_click=write_adjustment, args=[run, kept])  # fmt: skip
         if saved is not None:
