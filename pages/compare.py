@@ -8,8 +8,17 @@ from fer_core import charts
 from fer_core.compare import compare
 from fer_core.errors import FerError
 from fer_core.predictions import report_on
-from ui.report import confusion_matrices, differences, figures_of_one, figures_of_two, label_note, run_curves
+from ui.report import (
+    confusion_matrices,
+    differences,
+    figures_of_one,
+    figures_of_two,
+    label_note,
+    run_curves,
+    settings_that_differ,
+)
 from ui.run_picker import offer_second, pick_run, pick_split, pick_view, runs_or_empty_state, shipped_note
+from ui.sureness import how_sure
 from ui.theme import plot
 
 st.title("Compare", anchor=False)
@@ -44,7 +53,7 @@ if comparison:
     figures_of_two(labels, comparison)
 else:
     figures_of_one(reports[0])
-confusion_matrices(labels, split)
+confusion_matrices(labels, split, chosen, predictions)
 if comparison:
     left, right = st.columns(2)
     with left:
@@ -56,5 +65,9 @@ if comparison:
         plot(charts.per_class(labels, "recall"), "recall")
         st.markdown("**Precision** of each emotion: how many of those called it are it")
         plot(charts.per_class(labels, "precision"), "precision")
+st.subheader("How sure they are", anchor=False)
+how_sure(dict(zip(labels, predictions, strict=True)))
 st.subheader("How they learned", anchor=False)
 run_curves(chosen)
+if comparison:
+    settings_that_differ(*chosen)

@@ -19,10 +19,10 @@ LIGHT = (
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",
-    "bootstrap", "predictions", "adjust", "balance_preview",
+    "bootstrap", "predictions", "calibration", "adjust", "balance_preview",
     "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "seeds", "verdict",
-    "mistakes", "browse", "mosaic",
-    "chart_parts", "charts", "run_charts", "data_charts", "balance_charts",
+    "cell_groups", "mistakes", "browse", "mosaic",
+    "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
     "launcher",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""

@@ -7,11 +7,14 @@ import streamlit as st
 
 from fer_core import charts
 from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
+from fer_core.cell_groups import both_answers
 from fer_core.chart_parts import SELECTION, Spec
 from fer_core.compare import Comparison
 from fer_core.evaluate import Report
+from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
 from fer_core.verdict import verdict
+from ui.cell_faces import Cell, cell_faces, cell_in_address, remember
 from ui.theme import ink, plot
 
 _HEADLINES = {
@@ -99,24 +102,48 @@ def moved_figures(before: Report, after: Report) -> None:
 
 
 @st.fragment  # the toggle and a click draw the matrices anew, not the page
-def confusion_matrices(reports: Mapping[str, Report], split: str) -> None:
-    """One run's matrix beside its table, or two matrices on one colour scale; a click on a cell leads to its faces."""
+def confusion_matrices(
+    reports: Mapping[str, Report], split: str, runs: Sequence[Run] = (), answers: Sequence[SplitPredictions] = ()
+) -> None:
+    """One run's matrix beside its table, or two matrices on one colour scale; a click on a cell leads to its faces.
+
+    Args: runs, answers: of two runs, whose faces are then shown here, by what the other run makes of them.
+    """
     st.subheader("Which emotion is taken for which", anchor=False)
     unit = st.segmented_control(
         "Numbers", ["share of row", "faces"], default="share of row", required=True, key="cells", bind="query-params"
     )
     top = charts.top_share(report.confusion_KK for report in reports.values())
-    columns = st.columns(2)
+    columns, clicks = st.columns(2), dict[str, tuple[str, str] | None]()
     for column, letter, (name, report) in zip(columns, "AB", reports.items(), strict=False):
         with column:
             st.markdown(f"**{letter}: {name}**")
             matrix = report.confusion_KK
             spec = charts.confusion(matrix, report.classes, ink=ink(), as_share=unit != "faces", top_share=top)
-            _clickable(spec, f"matrix_{letter}", {"run": name, "mistakes_on": split})
+            cell = _clicked(spec, f"matrix_{letter}")
+            clicks[letter] = cell
+            if cell and len(reports) == 1:
+                _to_mistakes(cell, {"run": name, "mistakes_on": split})
     if len(reports) == 1:
         with columns[1]:
             class_table(*reports.values())
     st.caption("Rows are the true emotion, columns what the model said. Click a cell to see its faces.")
+    if len(answers) == 2:
+        both = both_answers(*answers)
+        if chosen := _latest(clicks, both.classes):
+            cell_faces(runs[0], answers[0].hashes_N, both, chosen)
+
+
+def settings_that_differ(a: Run, b: Run) -> None:
+    """Only the settings that are not the same in both runs."""
+    mine, theirs = a.config(), b.config()
+    names = [name for name in mine.differences_from(theirs) if name not in ("data", "ferplus")]
+    if not names:
+        st.caption("Both runs have the same settings.")
+        return
+    rows = [{"setting": name, "A": str(getattr(mine, name)), "B": str(getattr(theirs, name))} for name in names]
+    st.markdown("**Settings that differ**")
+    st.dataframe(rows, hide_index=True, column_config={"setting": "Setting"})
 
 
 def differences(comparison: Comparison) -> None:
@@ -149,15 +176,30 @@ def _references(runs: Sequence[Run]) -> tuple[Reference, ...]:
     return FER2013_REFERENCES if kinds == {"fer"} else FERPLUS_REFERENCES
 
 
-def _clickable(spec: Spec, key: str, where: Mapping[str, str]) -> None:
+def _clicked(spec: Spec, key: str) -> tuple[str, str] | None:
+    """Draw a matrix; the true and the predicted emotion of the cell that is selected."""
     event = st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=SELECTION)
     cells = event.selection.get(SELECTION) if event else None
-    if cells:
-        cell = cells[0]
-        label = f"See the {cell['true']} faces that were called {cell['predicted']}"
-        query = {**where, "true": cell["true"], "predicted": cell["predicted"], "show": "all"}
-        if st.button(label, key=f"{key}_faces", icon=":material/search:"):
-            st.switch_page("pages/mistakes.py", query_params=query)
+    return (cells[0]["true"], cells[0]["predicted"]) if cells else None
+
+
+def _to_mistakes(cell: tuple[str, str], where: Mapping[str, str]) -> None:
+    true, predicted = cell
+    query = {**where, "true": true, "predicted": predicted, "show": "all"}
+    if st.button(f"See the {true} faces that were called {predicted}", key="cell_faces", icon=":material/search:"):
+        st.switch_page("pages/mistakes.py", query_params=query)
+
+
+def _latest(clicks: Mapping[str, tuple[str, str] | None], classes: tuple[str, ...]) -> Cell | None:
+    """The cell that was clicked last, in either matrix; before any click, the one in the address."""
+    before = st.session_state.get("clicks", {})
+    new = [(letter, *cell) for letter, cell in clicks.items() if cell and before.get(letter) != cell]
+    st.session_state["clicks"] = dict(clicks)
+    if new:
+        remember(new[-1])
+    elif any(before.values()) and not any(clicks.values()):
+        remember(None)  # the selected cell was clicked away
+    return cell_in_address(classes)
 
 
 def _form(name: str, value: float, sign: str = "") -> str:

@@ -1,0 +1,66 @@
+"""The Compare page's own parts: a cell's faces by what the other run makes of them, how sure runs are, what differs."""
+
+import pytest
+
+from fer_core.cell_groups import both_answers
+from fer_core.labels import EMOTIONS
+from tests.test_pages import judged_run, open_page, text_of
+from tests.toy import toy_csv
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    source = toy_csv(tmp_path / "fer2013.csv", private=8)
+    monkeypatch.setenv("FER_DATA", str(source))
+    return judged_run("one", source, right=0.4), judged_run("other", source, right=0.7)
+
+
+def cells_of(pair):
+    """The fullest cell of A's matrix off its diagonal, and its groups."""
+    both = both_answers(*(run.predictions("private") for run in pair))
+    cells = [("A", true, said) for true in EMOTIONS for said in EMOTIONS if true != said]
+    return max(((cell, both.in_cell(*cell)) for cell in cells), key=lambda found: sum(map(len, found[1].values())))
+
+
+def test_an_address_opens_the_faces_of_a_cell(pair):
+    cell, groups = cells_of(pair)
+    at = open_page("compare", a="one", b="other", cell=".".join(cell))
+    assert not at.exception
+    text, total = text_of(at), sum(map(len, groups.values()))
+    assert f"{total} {cell[1]} faces that A calls {cell[2]}" in text
+    for name, rows in groups.items():
+        assert f"{name} ({len(rows)})" in text
+
+
+@pytest.mark.parametrize("cell", ["A.happy", "C.happy.sad", "A.happy.glad", "<script>", ""])
+def test_a_cell_that_is_none_is_passed_over(pair, cell):
+    at = open_page("compare", a="one", b="other", cell=cell)
+    assert not at.exception and "faces that A calls" not in text_of(at)
+
+
+def test_a_cell_without_faces_says_so(pair):
+    both = both_answers(*(run.predictions("private") for run in pair))
+    empty = next((true, said) for true in EMOTIONS for said in EMOTIONS if not both.in_cell("B", true, said))
+    at = open_page("compare", a="one", b="other", cell=f"B.{empty[0]}.{empty[1]}")
+    assert f"No {empty[0]} face was called {empty[1]} by B." in text_of(at)
+
+
+def test_only_the_settings_that_differ_are_listed(pair):
+    at = open_page("compare", a="one", b="other")
+    assert "Both runs have the same settings." in text_of(at)
+    config = pair[1].config().changed(lr=0.05, balance="sampler")
+    (pair[1].path / "config.json").write_text(config.to_json())
+    at = open_page("compare", a="one", b="other")
+    table = next(one.value for one in at.dataframe if "setting" in one.value.columns)
+    assert set(table["setting"]) == {"lr", "balance"}
+    assert "Both runs have the same settings." not in text_of(at)
+
+
+def test_average_precision_stands_below_the_curves(pair):
+    at = open_page("compare", a="one", b="other", pr="happy")
+    assert any(block.value.startswith("Average precision: one 0.") for block in at.caption)
+
+
+def test_one_run_alone_has_its_sureness_too(pair):
+    at = open_page("compare", a="one")
+    assert not at.exception and "How sure they are" in text_of(at)
