@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -17,8 +18,10 @@ from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
 from fer_core.compare import compare
+from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.config import RunConfig, flag, one_line
 from fer_core.errors import FerError, RunError
+from fer_core.files import folder_atomic, refuse_existing, writing_into
 from fer_core.labels import SPLITS
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
@@ -56,6 +59,7 @@ class Compare(Command):
     split: str = Split
     view: str = View
     seeds: bool = Field(False, description="Also with all runs that differ from A or B by their seed alone.")
+    export: str | None = Field(None, description="A new folder for an HTML report and CSV files of the comparison.")
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
@@ -71,7 +75,24 @@ class Compare(Command):
             if seeds:
                 console.seed_comparison(seeds)
 
+        if self.export:
+            self._export(a, b)
         print_result(values, self.as_json, show)
+
+    def _export(self, a: Run, b: Run) -> None:
+        answers = [_answers(run, self.split, self.view) for run in (a, b)]
+        settings = differing_settings(a.config(), b.config())
+        where = f"{self.split}, view: {self.view}"
+        texts = {
+            "report.html": comparison_html(answers[0], answers[1], (a.name, b.name), settings, where),
+            "faces.csv": faces_csv(*answers),
+            "figures.csv": figures_csv(*answers),
+        }
+        target = Path(str(self.export))
+        refuse_existing(target)
+        with writing_into(target.parent), folder_atomic(target) as folder:
+            for name, text in texts.items():
+                (folder / name).write_text(text, encoding="utf-8")
 
     def _over_seeds(self, a: Run, b: Run) -> dict[str, Any]:
         sides = [same_setting(run, known_runs(), self.split, self.view) for run in (a, b)]

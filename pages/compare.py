@@ -11,6 +11,7 @@ from fer_core.predictions import report_on
 from ui.report import (
     confusion_matrices,
     differences,
+    export,
     figures_of_one,
     figures_of_two,
     label_note,
@@ -51,6 +52,7 @@ labels = dict(zip([run.name for run in chosen], reports, strict=True))
 
 if comparison:
     figures_of_two(labels, comparison)
+    export(chosen, predictions, f"{split}, view: {view}")
 else:
     figures_of_one(reports[0])
 confusion_matrices(labels, split, chosen, predictions)

@@ -21,7 +21,7 @@ LIGHT = (
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",
     "bootstrap", "predictions", "calibration", "adjust", "balance_preview",
     "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "seeds", "verdict",
-    "cell_groups", "mistakes", "browse", "mosaic",
+    "cell_groups", "comparison_export", "mistakes", "browse", "mosaic",
     "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
     "launcher",
 )  # fmt: skip

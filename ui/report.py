@@ -1,6 +1,7 @@
 """A run's report, or two side by side: headline figures, matrices to click, curves."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import streamlit as st
@@ -10,6 +11,7 @@ from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
 from fer_core.cell_groups import both_answers
 from fer_core.chart_parts import SELECTION, Spec
 from fer_core.compare import Comparison
+from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.evaluate import Report
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
@@ -134,14 +136,30 @@ def confusion_matrices(
             cell_faces(runs[0], answers[0].hashes_N, both, chosen)
 
 
+def export(runs: Sequence[Run], answers: Sequence[SplitPredictions], where: str) -> None:
+    """A menu of files to take along; each is made when it is asked for."""
+    (a, b), (first, second) = answers, runs
+    name = f"{first.name}-and-{second.name}"
+    settings = differing_settings(first.config(), second.config())
+    with st.popover("Export", icon=":material/download:"):
+        st.download_button(
+            "Report (HTML)", lambda: comparison_html(a, b, (first.name, second.name), settings, where),
+            f"{name}.html", "text/html", on_click="ignore", icon=":material/description:",
+        )  # fmt: skip
+        for title, make, end in (("Faces (CSV)", faces_csv, "faces"), ("Figures (CSV)", figures_csv, "figures")):
+            st.download_button(
+                title, partial(make, a, b), f"{name}-{end}.csv", "text/csv", on_click="ignore",
+                icon=":material/table:",
+            )  # fmt: skip
+
+
 def settings_that_differ(a: Run, b: Run) -> None:
     """Only the settings that are not the same in both runs."""
-    mine, theirs = a.config(), b.config()
-    names = [name for name in mine.differences_from(theirs) if name not in ("data", "ferplus")]
-    if not names:
+    found = differing_settings(a.config(), b.config())
+    if not found:
         st.caption("Both runs have the same settings.")
         return
-    rows = [{"setting": name, "A": str(getattr(mine, name)), "B": str(getattr(theirs, name))} for name in names]
+    rows = [{"setting": name, "A": mine, "B": theirs} for name, (mine, theirs) in found.items()]
     st.markdown("**Settings that differ**")
     st.dataframe(rows, hide_index=True, column_config={"setting": "Setting"})
 
