@@ -300,6 +300,7 @@ class RunConfig(BaseModel):
             augment_share=augmentation.share,
             lr=catalog.DEFAULT_LEARNING_RATES[self.optimizer] if self.lr is None else self.lr,
             epochs=default_epochs if self.epochs is None else self.epochs,
+            early_size=self.early_size if self.early_share else None,
         )
 
     def augmentation(self) -> Augmentation:
