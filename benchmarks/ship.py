@@ -78,7 +78,8 @@ def _portable(run: Run) -> RunConfig:
     if config.plugin or _PATH.search(config.weights):
         what = f"--plugin {config.plugin}" if config.plugin else f"--weights {config.weights}"
         raise RunError(f"run {run.name!r} was trained with {what}, which others do not have; it cannot be shipped.")
-    return config.changed(data=None, ferplus=None)
+    assert config.epochs is not None, "a run's configuration is resolved"
+    return config.changed(data=None, ferplus=None).resolved(config.epochs)
 
 
 def _answers(run: Run, split: str) -> SplitPredictions:
