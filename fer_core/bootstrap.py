@@ -76,6 +76,17 @@ def paired_intervals(
     return Intervals(accuracy, macro_f1, balanced_accuracy, recall)
 
 
+def intervals_of_one(
+    confusion_KK: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """95% intervals of one run's `HEADLINES`, from its confusion matrix; made as those of `paired_intervals`."""
+    cells_C2 = np.argwhere(confusion_KK)
+    labels_C, answers_C = cells_C2.T
+    counts_C, k = confusion_KK[labels_C, answers_C], len(confusion_KK)
+    figures_RF = resampled_figures(labels_C, answers_C[None], counts_C, k, resamples=resamples, seed=seed)[:, 0]
+    return {name: _percentiles(values_R) for name, values_R in zip(HEADLINES, figures_RF.T, strict=False)}
+
+
 def resampled_figures(
     labels_C: NDArray[np.int64],
     answers_SC: NDArray[np.int64],

@@ -1,7 +1,4 @@
-"""The command that trains a shipped net again from the user's FER2013 and shows both side by side.
-
-Shapes: K classes, R resamples.
-"""
+"""The command that trains a shipped net again from the user's FER2013 and shows both side by side."""
 
 import sys
 from contextlib import nullcontext, redirect_stdout
@@ -9,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from fer_core import launcher
+from fer_core.bootstrap import intervals_of_one
 from fer_core.catalog import VIEWS, check_name
 from fer_core.cli_parts import Command, Json, config_flag, print_notes, print_result
 from fer_core.cli_train import train_runs
@@ -36,7 +33,6 @@ _ITS_OWN = ("data", "ferplus", "seed", "device", "precision")
 """What a reproduction may choose for itself."""
 _FOUND_SHARE = 0.99
 """A copy of FER2013 has nearly all of the shipped run's faces; re-compression loses a few flat ones."""
-_RESAMPLES = 4000
 _ROUNDING = 1e-9
 """An interval that ends at 0 or 1 may miss it by a rounding."""
 
@@ -162,34 +158,8 @@ def _intervals(report: Report) -> dict[str, Interval]:
         f"recall {name}": wilson_interval(round(one.recall * one.support), one.support) if one.support else (0.0, 1.0)
         for name, one in report.per_class.items()
     }
-    return {"accuracy": report.accuracy_ci95, **resampled_intervals(report.confusion_KK), **recalls}
-
-
-def resampled_intervals(confusion_KK: NDArray[np.int64]) -> dict[str, Interval]:
-    """95% intervals of macro-F1 and balanced accuracy: percentiles over faces drawn again with replacement.
-
-    Drawing n faces again is drawing the cells of the confusion matrix from a multinomial distribution. Always the same
-    draws, so that equal matrices have equal intervals. Source: Efron & Tibshirani 1993, chapter 13.
-    """
-    n, shape = int(confusion_KK.sum()), confusion_KK.shape
-    draws = np.random.default_rng(0).multinomial(n, confusion_KK.ravel() / n, _RESAMPLES)
-    drawn_RKK = draws.reshape(_RESAMPLES, *shape)
-    hits_RK = np.diagonal(drawn_RKK, axis1=1, axis2=2)
-    true_RK, called_RK = drawn_RKK.sum(axis=2), drawn_RKK.sum(axis=1)
-    f1 = _means(2 * hits_RK, true_RK + called_RK)
-    recall = _means(hits_RK, true_RK)
-    return {name: _percentiles(values) for name, values in (("macro_f1", f1), ("balanced_accuracy", recall))}
-
-
-def _means(part_RK: NDArray[np.int64], whole_RK: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The mean share over the classes that occur in a draw, as in `evaluate`."""
-    shares = part_RK / np.maximum(whole_RK, 1)
-    return shares.sum(axis=1) / (whole_RK > 0).sum(axis=1)
-
-
-def _percentiles(values: NDArray[np.float64]) -> Interval:
-    low, high = np.percentile(values, (2.5, 97.5)).tolist()
-    return low, high
+    drawn = intervals_of_one(report.confusion_KK)
+    return {**drawn, "accuracy": report.accuracy_ci95, **recalls}
 
 
 def _sizes(run: Run, view: str) -> dict[str, int]:

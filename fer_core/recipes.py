@@ -112,8 +112,8 @@ def _base() -> Recipe:
         "Our base net from scratch, in about an hour on two cores.",
         "benchmarks/leaderboard.md",
         {
-            **_OURS, **_SMALLER_FIRST, "model": "base", "epochs": 50, "lr": 0.3, "schedule": "cosine", "warmup_epochs": 2.0,
-            "augment": "strong", "head_hidden": 0, "head_dropout": 0.2,
+            **_OURS, **_SMALLER_FIRST, "model": "base", "epochs": 50, "lr": 0.3, "schedule": "cosine",
+            "warmup_epochs": 2.0, "augment": "strong", "head_hidden": 0, "head_dropout": 0.2,
         },
         variants={"ferplus": _variant("on FER+'s votes", labels="crossentropy")},
     )  # fmt: skip

@@ -6,9 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fer_core.bootstrap import RESAMPLES, _drawn, paired_intervals, resampled_figures
+from fer_core.bootstrap import RESAMPLES, _drawn, intervals_of_one, paired_intervals, resampled_figures
 from fer_core.compare import joint_counts
-from fer_core.evaluate import evaluate
+from fer_core.evaluate import Z95, evaluate
 from fer_core.labels import EMOTIONS
 
 K = len(EMOTIONS)
@@ -178,3 +178,22 @@ def test_intervals_cover_the_true_difference_about_95_times_in_100():
         covered.append([one.delta[0] <= recalls[1] - recalls[0] <= one.delta[1] for one in intervals])
     # Of 400 at 95%: 380 ± 4.4; three standard deviations are 367 to 393.
     assert (np.abs(np.sum(covered, axis=0) - 380) <= 13).all()
+
+
+def test_macro_figures_vary_as_faces_that_are_drawn_again():
+    confusion = np.array([[800, 200], [300, 700]])
+    found = intervals_of_one(confusion)
+    # Two recalls of 1,000 faces each (their numbers hardly vary): the variance of the mean is a quarter of the sum.
+    half = Z95 * np.sqrt((0.8 * 0.2 + 0.7 * 0.3) / 1000 / 4)
+    assert found["balanced_accuracy"] == (pytest.approx(0.75 - half, abs=2e-3), pytest.approx(0.75 + half, abs=2e-3))
+    labels, predicted = np.repeat([0, 0, 1, 1], [800, 200, 300, 700]), np.repeat([0, 1, 0, 1], [800, 200, 300, 700])
+    rng, f1 = np.random.default_rng(1), []
+    for _ in range(300):
+        rows = rng.integers(0, 2000, 2000)
+        f1.append(evaluate(np.eye(2)[predicted[rows]], labels[rows], ("a", "b")).macro_f1)
+    assert found["macro_f1"] == pytest.approx(np.percentile(f1, (2.5, 97.5)), abs=5e-3)
+
+
+def test_an_emotion_without_faces_does_not_count_as_zero():
+    low, high = intervals_of_one(np.array([[10, 0, 0], [0, 10, 0], [0, 0, 0]]))["macro_f1"]
+    assert (low, high) == (1.0, 1.0)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from fer_core import cli
-from fer_core.cli_reproduce import beside, check_data, resampled_intervals
+from fer_core.cli_reproduce import beside, check_data
 from fer_core.data import open_store, resolve_config
 from fer_core.data.store import Faces
-from fer_core.evaluate import Z95, evaluate
 from fer_core.experiment import train_run
 from fer_core.runs import Run, create_run, list_runs
 from tests.faces import make_predictions, write_csv
@@ -144,22 +143,3 @@ def test_inside_is_within_the_shipped_figures_own_interval():
     assert rows["recall angry"]["shipped_ci95"] == (pytest.approx(0.7112, abs=1e-4), pytest.approx(0.8666, abs=1e-4))
     assert rows["recall angry"]["difference"] == pytest.approx(-0.2) and not rows["recall angry"]["inside"]
     assert rows["recall happy"]["inside"] and not rows["accuracy"]["inside"]
-
-
-def test_macro_figures_vary_as_faces_that_are_drawn_again():
-    confusion = np.array([[800, 200], [300, 700]])
-    found = resampled_intervals(confusion)
-    # Two recalls of 1,000 faces each (their numbers hardly vary): the variance of the mean is a quarter of the sum.
-    half = Z95 * np.sqrt((0.8 * 0.2 + 0.7 * 0.3) / 1000 / 4)
-    assert found["balanced_accuracy"] == (pytest.approx(0.75 - half, abs=2e-3), pytest.approx(0.75 + half, abs=2e-3))
-    labels, predicted = np.repeat([0, 0, 1, 1], [800, 200, 300, 700]), np.repeat([0, 1, 0, 1], [800, 200, 300, 700])
-    rng, f1 = np.random.default_rng(1), []
-    for _ in range(300):
-        rows = rng.integers(0, 2000, 2000)
-        f1.append(evaluate(np.eye(2)[predicted[rows]], labels[rows], ("a", "b")).macro_f1)
-    assert found["macro_f1"] == pytest.approx(np.percentile(f1, (2.5, 97.5)), abs=5e-3)
-
-
-def test_an_emotion_without_faces_does_not_count_as_zero():
-    low, high = resampled_intervals(np.array([[10, 0, 0], [0, 10, 0], [0, 0, 0]]))["macro_f1"]
-    assert (low, high) == (1.0, 1.0)
