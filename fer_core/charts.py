@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 from plotly.subplots import make_subplots
 
-from fer_core.balance import Balance
 from fer_core.catalog import Reference
 from fer_core.chart_parts import GREY, Spec, curve_axes, curve_tip, emotion_colors, matrix
 from fer_core.compare import Comparison
@@ -22,20 +21,6 @@ from fer_core.runs import EpochRecord
 
 _MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
 _RUN_CYCLE = (*RUN_COLORS.values(), "#8a5cc2", "#1f8f6b", "#c2487f", "#777075")
-
-
-def class_mix(counts_K: ArrayLike, balance: Balance, classes: Sequence[str]) -> go.Figure:
-    """What an epoch shows beside what the data holds, or what weighs in the loss where faces are weighted."""
-    counts = np.asarray(counts_K, dtype=float)
-    data_share = counts / counts.sum()
-    after = balance.loss_share_K if balance.weighted else balance.epoch_mix_K
-    name = "weighs in the loss" if balance.weighted else "an epoch shows"
-    figure = go.Figure()
-    figure.add_trace(_bars(classes, data_share, [f"{v:.1%}" for v in data_share], GREY, "in the data"))
-    figure.add_trace(_bars(classes, after, [f"{v:.1%}" for v in after], RUN_COLORS["B"], name))
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(range=[0, 1.2 * max(*data_share, *after)], showticklabels=False)
-    return figure.update_layout(height=330, margin=_MARGIN, barmode="group", bargap=0.25, legend=_LEGEND)
 
 
 def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:

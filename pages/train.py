@@ -6,8 +6,10 @@ import shlex
 
 import streamlit as st
 
-from fer_core import charts, launcher
+from fer_core import launcher
 from fer_core.balance import plan_balance
+from fer_core.balance_charts import mix_chart
+from fer_core.balance_preview import preview
 from fer_core.config import RunConfig
 from fer_core.data import resolve_config
 from fer_core.data.views import training_view
@@ -19,7 +21,7 @@ from ui.live import live_runs
 from ui.net_cost import net_cost
 from ui.source import title_with_source
 from ui.steps import in_words
-from ui.theme import plot
+from ui.theme import ink
 from ui.train_form import changes, train_form
 
 
@@ -93,10 +95,11 @@ with picture:
             draw()
         with st.popover("Copy as command", icon=":material/terminal:"):
             st.code(shlex.join(config.changed(data=resolved.data).command()), language="bash", wrap_lines=True)
-    st.markdown("**What an epoch shows**")
-    plot(charts.class_mix(counts, balance, view.classes), "class_mix")
+    before, after = (preview(counts, one) for one in (plan_balance(counts, RunConfig()), balance))
+    quantity = "loss" if balance.weighted else "mix"
+    st.vega_lite_chart(mix_chart(before, after, view.classes, quantity, ink=ink()), key="class_mix", width="stretch")
     rarest = view.imbalance("train")[0]
-    visits = balance.visits_K(counts)[view.classes.index(rarest)]
+    visits = after.repeats_K[view.classes.index(rarest)]
     left = len(store.rows("train")) - int(counts.sum())
     st.caption(
         f"Each {rarest} face is shown {visits:.1f} times an epoch."

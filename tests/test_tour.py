@@ -1,4 +1,4 @@
-"""The whole way in a real browser: look, train both, watch, compare, open the faces of a cell."""
+"""The whole way in a real browser: look, train both, watch, compare, open the faces of a cell, move the decision."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +11,7 @@ from fer_core.errors import RunError
 from tests.browser import click_on, console_errors, serve, visit, wait_for, wait_idle
 from tests.toy import toy_csv
 
-PAGES = ("", "augment", "train", "compare", "mistakes")
+PAGES = ("", "augment", "balance", "train", "compare", "mistakes")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_from_the_faces_to_the_mistakes(browser, url):
     wait_for(lambda: "B: small-sampler" in main_text(browser), what="both runs")
     wait_idle(browser)
     matrices = browser.find_elements("css selector", "[data-testid=stVegaLiteChart]")
-    assert len(matrices) == 5  # A, B, their difference, two curves
+    assert len(matrices) == 7  # A, B, their difference, two of how sure they are, two curves
     box = wait_for(
         lambda: browser.find_elements(
             "css selector", "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
@@ -70,10 +70,27 @@ def test_from_the_faces_to_the_mistakes(browser, url):
         what="a drawn matrix",
     )[0]
     click_on(browser, box)
-    press(browser, "faces that were called")
-    wait_for(lambda: "/mistakes" in browser.current_url, what="the Mistakes page")
-    assert "true=" in browser.current_url and "predicted=" in browser.current_url
+    wait_for(lambda: "cell=A." in browser.current_url, what="the cell in the address")
     wait_idle(browser)
+    said = next(line for line in main_text(browser).splitlines() if " by A." in line or " that A calls " in line)
+    assert console_errors(browser) == []
+    visit(browser, browser.current_url)  # as somebody who was sent the link
+    assert said in main_text(browser).splitlines()
+    move_the_decision(browser, url)
+
+
+def move_the_decision(browser, url):
+    """On the runs that were just trained: tau changes the matrix beside the run's own, which stays."""
+    visit(browser, f"{url}/balance?when=after+training&run=small-as-is")
+    charts = "return [...document.querySelectorAll('[data-testid=stVegaLiteChart] canvas')].map(one => one.toDataURL())"
+    *_, own, moved = wait_for(lambda: browser.execute_script(charts), what="the charts")
+    assert own == moved
+    tau = browser.find_elements("css selector", "[role=slider]")[0]
+    for _ in range(20):
+        tau.send_keys(Keys.ARROW_RIGHT)
+    wait_idle(browser)
+    wait_for(lambda: browser.execute_script(charts)[-1] != own, what="another matrix")
+    assert browser.execute_script(charts)[-2] == own
     assert console_errors(browser) == []
 
 
