@@ -19,7 +19,8 @@ from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
 from fer_core.compare import compare
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
-from fer_core.config import RunConfig, flag, one_line
+from fer_core.config import RunConfig
+from fer_core.config_text import flag, one_line
 from fer_core.errors import FerError, RunError
 from fer_core.files import folder_atomic, refuse_existing, writing_into
 from fer_core.labels import SPLITS
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValidationError as error:
-        return _fail(one_line(error))
+        return _fail(one_line(error, RunConfig.model_fields))
     except SettingsError as error:
         return _fail(_usage_line(str(error), words))
     except FerError as error:

@@ -12,7 +12,8 @@ from pydantic import Field
 from fer_core import console, launcher
 from fer_core.catalog import MODELS, check_name
 from fer_core.cli_parts import print_notes
-from fer_core.config import RunConfig, flag
+from fer_core.config import RunConfig
+from fer_core.config_text import flag
 from fer_core.data import open_store, resolve_config
 from fer_core.errors import ConfigError
 from fer_core.runs import Run, create_run, find_run, free_names

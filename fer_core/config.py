@@ -12,14 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fer_core import augmentations, catalog
 from fer_core.augmentations import Augmentation
+from fer_core.config_text import NO_STEPS, from_format_1, one_line, words
 from fer_core.errors import ConfigError
 from fer_core.recipes import find_recipe, from_scratch, sweep
 
 FORMAT = 2
 """Format number of `config.json`. 1 had a field for each augmentation step; it is still read."""
-
-NO_STEPS = "none"
-"""What a command line and an address say for an empty list of augmentation steps."""
 
 NAMED: dict[str, tuple[str, Any]] = {
     "labels": ("label mode", catalog.LABELS),
@@ -269,7 +267,7 @@ class RunConfig(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError(one_line(error)) from None
+            raise ConfigError(one_line(error, cls.model_fields)) from None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -280,7 +278,7 @@ class RunConfig(BaseModel):
             raise ConfigError(f"the configuration is not JSON ({error}).") from None
         found = values.pop("format", None) if isinstance(values, dict) else None
         if found == 1:
-            values = _from_format_1(values)
+            values = from_format_1(values)
         elif found != FORMAT:
             raise ConfigError(f"the configuration has format {found!r}; this version reads 1 and {FORMAT}.")
         return cls.parse(values)
@@ -345,8 +343,8 @@ class RunConfig(BaseModel):
     def command(self) -> list[str]:
         """The arguments that train this configuration: `python -m fer_core train --recipe cnn6 --epochs 5 ...`."""
         named = {"recipe": self.recipe} if self.recipe else {}
-        flags = [_words(name, value) for name, value in {**named, **self.differences()}.items()]
-        return ["python", "-m", "fer_core", "train", *(word for words in flags for word in words)]
+        flags = [words(name, value) for name, value in {**named, **self.differences()}.items()]
+        return ["python", "-m", "fer_core", "train", *(word for one in flags for word in one)]
 
     def warnings(self) -> list[str]:
         """What is allowed and probably not meant, a line each."""
@@ -373,35 +371,6 @@ def _in_order(kind: str, names: Iterable[str], known: Iterable[str]) -> tuple[st
     return tuple(name for name in known if name in found)
 
 
-def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
-    """The augmentation of a run of version 0.1 or 0.2 as steps; what came later keeps its default."""
-    operations = ("flip", "rotate", "shift", "scale", "brightness", "erase")
-    given = {name: values.pop(f"augment_{name}", None) for name in operations}
-    if all(strength is None for strength in given.values()):
-        return values
-    own = {step.operation: step for step in augmentations.BUILT_IN["standard"].augmentation.steps}
-    forms = {"flip": "flip@{}", "erase": "erase:0.45@{}"}
-    absent = values.get("augment") == "none"
-    steps = []
-    for name in operations:
-        if given[name] is not None:
-            steps += [forms.get(name, name + ":{}").format(given[name])] if given[name] else []
-        elif not absent:
-            steps.append(str(own[name]))
-    return {**values, "augment_steps": steps}
-
-
-def flag(field: str) -> str:
-    """The command-line flag of a field: `balance_alpha` -> `--balance-alpha`."""
-    return "--" + field.replace("_", "-")
-
-
-def _words(field: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [flag(field) if value else flag(f"no_{field}")]
-    return [flag(field), ",".join(value) or NO_STEPS if isinstance(value, tuple) else str(value)]
-
-
 def is_whole(field: str) -> bool:
     """Whether a field counts something (int), rather than measures it (float)."""
     return RunConfig.model_fields[field].annotation in (int, int | None)
@@ -415,18 +384,3 @@ def bounds(field: str) -> tuple[float | None, float | None]:
         low = next((kind(v) for k in ("ge", "gt") if (v := getattr(rule, k, None)) is not None), low)
         high = next((kind(v) for k in ("le", "lt") if (v := getattr(rule, k, None)) is not None), high)
     return low, high
-
-
-def one_line(error: ValidationError) -> str:
-    """What pydantic found, as one line: which setting, what it got, what is allowed."""
-    return " ".join(_sentence(item) for item in error.errors())
-
-
-def _sentence(item: Any) -> str:
-    name = str(item["loc"][-1]) if item["loc"] else "configuration"
-    if item["type"] == "value_error":  # of a field, or of fields that do not go together
-        return f"{flag(name)}: {item['ctx']['error']}" if name in RunConfig.model_fields else str(item["ctx"]["error"])
-    if item["type"] == "extra_forbidden":
-        return f"no setting named {name!r}. Known: {', '.join(RunConfig.model_fields)}."
-    allowed = item["msg"].removeprefix("Input should be ").split(", unable")[0]
-    return f"{flag(name)} is {item['input']!r}; it should be {allowed}."

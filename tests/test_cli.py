@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fer_core import augmentations, catalog, cli, cli_train, launcher
-from fer_core.config import RunConfig, flag
+from fer_core.config import RunConfig
+from fer_core.config_text import flag
 from fer_core.labels import EMOTIONS
 from fer_core.recipes import RECIPES
 from fer_core.runs import EpochRecord, Status, create_run, runs_folder

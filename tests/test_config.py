@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from fer_core import augmentations, catalog, cli
-from fer_core.config import RunConfig, bounds, flag
+from fer_core.config import RunConfig, bounds
+from fer_core.config_text import flag
 from fer_core.errors import ConfigError
 
 NUMBERS = {

@@ -10,7 +10,8 @@ import pytest
 
 from fer_core import __version__
 from fer_core.cli import Cli, Data
-from fer_core.config import RunConfig, flag
+from fer_core.config import RunConfig
+from fer_core.config_text import flag
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 LIGHT = (
     "errors", "settings", "files", "labels", "palette", "registry", "copies", "catalog",
-    "augmentations", "recipes", "config", "environment",
+    "augmentations", "recipes", "config_text", "config", "environment",
     "data.drawing", "data.store", "data.sample", "data.held_out", "data.pixel_text", "data.csv_source",
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
