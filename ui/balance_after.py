@@ -81,13 +81,13 @@ def _moved(run: Run, runs: Mapping[str, Run], split: str, answers: SplitPredicti
 def _sliders(run: Run, classes: tuple[str, ...], prior_K: Floats) -> Adjustment:
     if run.name != st.session_state.get("adjusted_run"):
         _begin(run, classes)
-    tau = st.slider(
+    st.slider(
         "Rare emotions (tau)", TAUS[0], TAUS[-1], step=0.025, key=_TAU,
         help="0 is the net's own decision, 1 takes out how common each emotion was in training.",
     )  # fmt: skip
     if np.ptp(prior_K) < 1e-9:
         st.caption("This run was balanced in full while it trained: tau has nothing left to move.")
-    temperature = st.slider(
+    st.slider(
         "Temperature", 0.25, 4.0, step=0.05, key=_TEMPERATURE, help="Above 1 the net is less sure, below 1 surer."
     )
     with st.expander("Each emotion by itself"):
@@ -125,14 +125,19 @@ def _buttons(run: Run, prior_K: Floats) -> None:
         st.button("As it was", on_click=_set, args=[Adjustment(), public.classes], icon=":material/undo:")
 
 
+def _standing(classes: tuple[str, ...]) -> Adjustment:
+    """What the sliders say."""
+    offsets = tuple(st.session_state[f"offset {name}"] for name in classes)
+    return Adjustment(st.session_state[_TAU], st.session_state[_TEMPERATURE], offsets if any(offsets) else ())
+
+
 def _find_tau(public: SplitPredictions, prior_K: Floats, metric: str) -> None:
-    tau = best_tau(public, prior_K, metric, split="public")
+    tau = best_tau(public, prior_K, metric, split="public", given=_standing(public.classes))
     st.session_state[_TAU], st.session_state["found"] = tau, (metric, tau)
 
 
 def _calibrate(public: SplitPredictions, prior_K: Floats) -> None:
-    given = Adjustment(tau=st.session_state[_TAU])
-    found = best_temperature(public, prior_K, split="public", given=given)
+    found = best_temperature(public, prior_K, split="public", given=_standing(public.classes))
     st.session_state[_TEMPERATURE] = min(4.0, max(0.25, round(20 * found) / 20))
 
 
