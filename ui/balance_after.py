@@ -91,9 +91,10 @@ def _sliders(run: Run, classes: tuple[str, ...], prior_K: Floats) -> Adjustment:
         "Temperature", 0.25, 4.0, step=0.05, key=_TEMPERATURE, help="Above 1 the net is less sure, below 1 surer."
     )
     with st.expander("Each emotion by itself"):
-        offsets = [st.slider(name, -_MOST_OFFSET, _MOST_OFFSET, step=0.05, key=f"offset {name}") for name in classes]
+        for name in classes:
+            st.slider(name, -_MOST_OFFSET, _MOST_OFFSET, step=0.05, key=f"offset {name}")
     _buttons(run, prior_K)
-    return Adjustment(tau, temperature, tuple(offsets) if any(offsets) else ())
+    return _standing(classes)
 
 
 def _begin(run: Run, classes: tuple[str, ...]) -> None:
