@@ -115,7 +115,7 @@ def slide(place: int = 0) -> Callable[[WebDriver, int], None]:
     """Move a slider by a step, there and back."""
 
     def act(driver: WebDriver, number: int) -> None:
-        thumb = driver.find_elements("css selector", '[role="slider"]')[place]
+        thumb = driver.find_elements("css selector", "[data-testid=stSlider] input")[place]
         thumb.send_keys(Keys.ARROW_LEFT if number % 2 else Keys.ARROW_RIGHT)
 
     return act

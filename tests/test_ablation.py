@@ -42,8 +42,8 @@ def test_every_variant_has_a_name_of_its_own_that_can_name_a_run():
 
 
 def test_taking_a_step_away_keeps_the_others_in_their_order():
-    steps = changed_by(STANDARD, Variant("no-erase", without="erase")).augment_steps
-    assert steps == tuple(step for step in STANDARD.augment_steps if not step.startswith("erase"))
+    steps = changed_by(STANDARD, Variant("no-rotation", without="rotate")).augment_steps
+    assert steps == tuple(step for step in STANDARD.augment_steps if not step.startswith("rotate"))
     assert len(steps) == len(STANDARD.augment_steps) - 1
 
 

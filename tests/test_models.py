@@ -58,7 +58,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_known_ones():
 
 
 def test_a_name_like_no_other_gets_no_suggestion():
-    with pytest.raises(ConfigError, match="^no model named 'zzz'. Known: cnn6, "):
+    with pytest.raises(ConfigError, match="^no model named 'zzz'. Known: base, cnn6, "):
         create_model("zzz")
 
 

@@ -156,7 +156,7 @@ BROKEN = {
     "a decorator without a name": (HEAD + "@register\ndef a(c, k): ...\n", "{path} registers no model. "),
     "a name of ours": (
         HEAD + FINE + FINE.replace("fine", "small"),
-        "{path}, line 6: the name 'small' is taken. Register your model under another one than cnn6, ",
+        "{path}, line 6: the name 'small' is taken. Register your model under another one than base, cnn6, ",
     ),
     "a name of its own, twice": (HEAD + FINE + FINE, "{path}, line 6: the name 'fine' is taken. "),
     "a model of ours overwritten": (

@@ -66,10 +66,10 @@ def test_without_a_size_an_image_is_taken_as_it_comes():
 
 
 def test_an_image_that_shrinks_to_half_is_averaged():
-    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    ramp = (torch.arange(8.0) / 8).expand(1, 1, 8, 8)
     seen = seen_by_the_net(ramp, image_size=4)
     assert seen.shape == (1, 1, 4, 4)
-    assert seen[0, 0, 0, 1:3].tolist() == pytest.approx([2.5, 4.5])  # the means of 2, 3 and of 4, 5
+    assert seen[0, 0, 0, 1:3].tolist() == pytest.approx([2.5 / 8, 4.5 / 8])  # the means of 2, 3 and of 4, 5
     stripes = torch.tensor([0.0, 1.0]).repeat(24).expand(1, 1, 48, 48)
     assert (seen_by_the_net(stripes, image_size=16) - 0.5).abs().max() < 0.2  # too fine to be seen at a third
 
