@@ -16,17 +16,17 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.processes import output_of
 from fer_core.config import RunConfig
 from fer_core.environment import processor_name
 
@@ -71,23 +71,18 @@ def make_faces(source: Path, faces: int) -> None:
 
 def measure(source: str, limit_s: float, size: int) -> dict[str, Any]:
     """Train one epoch, or as much of it as the limit allows. `epoch_s` and `judge_s` are None where it was stopped."""
-    from benchmarks.trainer_steps import replaced
+    from benchmarks.trainer_steps import at_the_first_epoch
     from fer_core.data import resolve_config
     from fer_core.experiment import train_run
     from fer_core.runs import create_run
-    from fer_core.train.loop import Trainer
 
     plan: dict[str, int] = {}
     marks = [time.perf_counter()]  # the start, the epoch's begin, then the end of each step
     over: list[float] = []
 
-    def announced(epochs: Callable[..., Any]) -> Callable[..., Any]:
-        def begin(trainer: Any, *rest: Any) -> Any:
-            plan.update(faces=len(trainer.train), steps=trainer.total_steps)
-            marks.append(time.perf_counter())
-            return epochs(trainer, *rest)
-
-        return begin
+    def begin(trainer: Any) -> None:
+        plan.update(faces=len(trainer.train), steps=trainer.total_steps)
+        marks.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FER_RUNS"] = folder
@@ -99,7 +94,7 @@ def measure(source: str, limit_s: float, size: int) -> dict[str, Any]:
             if marks[-1] - marks[1] > limit_s:
                 run.stop_file.touch()
 
-        with replaced(Trainer, "epochs", announced):
+        with at_the_first_epoch(begin):
             train_run(run, on_step=on_step, on_epoch=lambda record: over.append(time.perf_counter()))
         path = run.environment()["placement"]
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -197,11 +192,7 @@ def _size(faces: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _in_a_process(*words: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.growth", *words]
-    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr.strip().splitlines()[-1])
-    return done.stdout
+    return output_of("benchmarks.growth", *words)
 
 
 def _arguments() -> argparse.Namespace:

@@ -11,14 +11,12 @@ import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import output_of
 from fer_core.config import RunConfig
 from fer_core.recipes import RECIPES, from_scratch
 
@@ -94,11 +92,7 @@ def _config(name: str, data: str) -> RunConfig:
 
 def _in_a_process(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     words = ["--one", name, "--data", arguments.data, "--steps", str(arguments.steps)]
-    command = [sys.executable, "-m", "benchmarks.recipes", *words]
-    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(output_of("benchmarks.recipes", *words, about=f"{name}: ").splitlines()[-1])
 
 
 def _arguments() -> argparse.Namespace:

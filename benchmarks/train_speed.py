@@ -16,7 +16,6 @@ import math
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import output_of
 from benchmarks.step_parts import PARTS, look_inside
 from benchmarks.trainer_steps import WARM_UP, has_cuda, replaced, train_steps, wait_for_device
 from fer_core.config import RunConfig
@@ -211,11 +211,7 @@ def _in_a_process(way: str, case: str, arguments: argparse.Namespace) -> dict[st
     words = ["--one", way, "--case", case, "--data", arguments.data, "--folder", arguments.folder]
     words += ["--faces", str(arguments.faces)] if arguments.faces else []
     words += ["--compile", arguments.compile] if arguments.compile else []
-    command = [sys.executable, "-m", "benchmarks.train_speed", *words]
-    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{case}, {way}: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(output_of("benchmarks.train_speed", *words, about=f"{case}, {way}: ").splitlines()[-1])
 
 
 def _arguments() -> argparse.Namespace:

@@ -21,16 +21,11 @@ def train_steps(config: RunConfig, steps: int, on_step: Callable[[int], None]) -
     from fer_core.data import resolve_config
     from fer_core.experiment import train_run
     from fer_core.runs import create_run
-    from fer_core.train.loop import Trainer
 
-    def announced(epochs: Callable[..., Any]) -> Callable[..., Any]:
-        def begin(trainer: Any, *arguments: Any) -> Any:
-            if trainer.steps_per_epoch < steps or len(trainer.train) < steps * config.batch_size:
-                raise ValueError(f"{steps} steps are needed, an epoch has {trainer.steps_per_epoch}: fewer --faces.")
-            on_step(0)
-            return epochs(trainer, *arguments)
-
-        return begin
+    def begin(trainer: Any) -> None:
+        if trainer.steps_per_epoch < steps or len(trainer.train) < steps * config.batch_size:
+            raise ValueError(f"{steps} steps are needed, an epoch has {trainer.steps_per_epoch}: fewer --faces.")
+        on_step(0)
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FER_RUNS"] = folder
@@ -44,9 +39,25 @@ def train_steps(config: RunConfig, steps: int, on_step: Callable[[int], None]) -
             if done == steps:
                 run.stop_file.touch()
 
-        with replaced(Trainer, "epochs", announced):
+        with at_the_first_epoch(begin):
             train_run(run, on_step=after)
         return run.environment()["placement"]
+
+
+@contextmanager
+def at_the_first_epoch(begin: Callable[[Any], None]) -> Iterator[None]:
+    """While this is open, a trainer that is set up and about to begin its epochs is handed over first."""
+    from fer_core.train.loop import Trainer
+
+    def announced(epochs: Callable[..., Any]) -> Callable[..., Any]:
+        def run(trainer: Any, *arguments: Any) -> Any:
+            begin(trainer)
+            return epochs(trainer, *arguments)
+
+        return run
+
+    with replaced(Trainer, "epochs", announced):
+        yield
 
 
 @contextmanager

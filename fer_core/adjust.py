@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fer_core.balance import Floats, logit_offsets
 from fer_core.catalog import check_name
 from fer_core.errors import ConfigError, RunError
-from fer_core.evaluate import confusion_matrix, log_loss
+from fer_core.evaluate import confusion_matrix, figures_of_counts, log_loss
 from fer_core.predictions import SplitPredictions, report_on
 
 TAUS: tuple[float, ...] = tuple(step / 40 for step in range(-40, 81))
@@ -130,17 +130,10 @@ def _highest(logits_NK: Floats, shift_K: Floats) -> NDArray[np.int64]:
 
 def _figures(confusion_TKK: NDArray[np.int64]) -> Floats:
     """Accuracy, macro-recall and macro-F1 of each matrix, (3, T), over the same classes as `evaluate` has them."""
-    hits_TK = np.diagonal(confusion_TKK, axis1=1, axis2=2)
-    support_TK, called_TK = confusion_TKK.sum(axis=2), confusion_TKK.sum(axis=1)
-    recall_TK = hits_TK / np.maximum(support_TK, 1)
-    f1_TK = 2 * hits_TK / np.maximum(support_TK + called_TK, 1)
-    return np.array(
-        [
-            hits_TK.sum(axis=1) / support_TK.sum(axis=1),
-            recall_TK.sum(axis=1) / (support_TK > 0).sum(axis=1),
-            f1_TK.sum(axis=1) / (support_TK + called_TK > 0).sum(axis=1),
-        ]
-    )
+    hits_TK = np.diagonal(confusion_TKK, axis1=1, axis2=2).astype(np.float64)
+    faces_TK, called_TK = confusion_TKK.sum(axis=2), confusion_TKK.sum(axis=1)
+    accuracy, macro_f1, balanced, _ = figures_of_counts(faces_TK, hits_TK, called_TK)
+    return np.array([accuracy, balanced, macro_f1])
 
 
 def front(points: Sequence[Tradeoff]) -> list[int]:

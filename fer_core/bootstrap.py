@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.evaluate import Floats, Interval
+from fer_core.evaluate import Floats, Interval, figures_of_counts
 
 RESAMPLES = 10_000
 HEADLINES = ("accuracy", "macro_f1", "balanced_accuracy")
@@ -147,17 +147,8 @@ def _drawn(counts_C: NDArray[np.int64], resamples: int, rng: np.random.Generator
 
 def _figures(faces_R1K: Floats, hits_RSK: Floats, answers_RSK: Floats) -> Floats:
     """The figures (R, S, 3 + K) from each class's faces, hits and answers."""
-    accuracy = hits_RSK.sum(axis=2) / faces_R1K.sum(axis=2)
-    with np.errstate(invalid="ignore"):
-        recall = hits_RSK / faces_R1K
-        f1 = 2 * hits_RSK / (faces_R1K + answers_RSK)
-    return np.concatenate([np.stack([accuracy, _mean(f1), _mean(recall)], axis=2), recall], axis=2)
-
-
-def _mean(values_RSK: Floats) -> Floats:
-    """Over what is a number: 0 / 0 is a class that does not occur."""
-    known = ~np.isnan(values_RSK)
-    return np.where(known, values_RSK, 0.0).sum(axis=2) / known.sum(axis=2)
+    *means, recall = figures_of_counts(faces_R1K, hits_RSK, answers_RSK)
+    return np.concatenate([np.stack(means, axis=2), recall], axis=2)
 
 
 def _intervals(a_R: Floats, b_R: Floats) -> PairedIntervals:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.evaluate import ECE_BINS, Floats, softmax, wilson_interval
+from fer_core.evaluate import ECE_BINS, Floats, confidence_bins, softmax, wilson_interval
 from fer_core.predictions import SplitPredictions
 
 
@@ -31,7 +31,7 @@ def reliability(probabilities_NK: Floats, labels_N: NDArray[np.int64], bins: int
     """
     confidence = probabilities_NK.max(axis=1)
     hits = probabilities_NK.argmax(axis=1) == labels_N
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = confidence_bins(confidence, bins)
     found = []
     for part in range(bins):
         here = place == part

@@ -17,7 +17,7 @@ from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInf
 from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
-from fer_core.compare import compare
+from fer_core.compare import Comparison, compare
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.config import RunConfig
 from fer_core.config_text import flag, one_line
@@ -65,7 +65,8 @@ class Compare(Command):
 
     def cli_cmd(self) -> None:
         a, b = find_run(self.a), find_run(self.b)
-        comparison = compare(_answers(a, self.split, self.view), _answers(b, self.split, self.view))
+        answers = [_answers(run, self.split, self.view) for run in (a, b)]
+        comparison = compare(*answers)
         place = {"a": a.name, "b": b.name, "split": self.split, "view": self.view}
         said = {"verdict": verdict(comparison, a.name, b.name)}
         seeds = self._over_seeds(a, b) if self.seeds else None
@@ -77,23 +78,25 @@ class Compare(Command):
                 console.seed_comparison(seeds)
 
         if self.export:
-            self._export(a, b)
+            self._export(self.export, (a, b), answers, comparison)
         print_result(values, self.as_json, show)
 
-    def _export(self, a: Run, b: Run) -> None:
-        answers = [_answers(run, self.split, self.view) for run in (a, b)]
+    def _export(
+        self, folder: str, runs: tuple[Run, Run], answers: Sequence[SplitPredictions], comparison: Comparison
+    ) -> None:
+        a, b = runs
         settings = differing_settings(a.config(), b.config())
         where = f"{self.split}, view: {self.view}"
         texts = {
-            "report.html": comparison_html(answers[0], answers[1], (a.name, b.name), settings, where),
+            "report.html": comparison_html(comparison, (a.name, b.name), settings, where),
             "faces.csv": faces_csv(*answers),
-            "figures.csv": figures_csv(*answers),
+            "figures.csv": figures_csv(comparison),
         }
-        target = Path(str(self.export))
+        target = Path(folder)
         refuse_existing(target)
-        with writing_into(target.parent), folder_atomic(target) as folder:
+        with writing_into(target.parent), folder_atomic(target) as place:
             for name, text in texts.items():
-                (folder / name).write_text(text, encoding="utf-8")
+                (place / name).write_text(text, encoding="utf-8")
 
     def _over_seeds(self, a: Run, b: Run) -> dict[str, Any]:
         sides = [same_setting(run, known_runs(), self.split, self.view) for run in (a, b)]

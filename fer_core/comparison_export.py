@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from fer_core.cell_groups import GROUPS, both_answers
-from fer_core.compare import Comparison, compare, joined_rows
+from fer_core.compare import Comparison, joined_rows
 from fer_core.config import RunConfig
 from fer_core.evaluate import Report, softmax
 from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
@@ -37,11 +37,7 @@ small { color: #666c78; }
 
 
 def comparison_html(
-    a: SplitPredictions,
-    b: SplitPredictions,
-    names: tuple[str, str],
-    settings: Mapping[str, tuple[str, str]],
-    where: str,
+    found: Comparison, names: tuple[str, str], settings: Mapping[str, tuple[str, str]], where: str
 ) -> str:
     """A whole page: verdict, headline figures, both matrices, each emotion, settings that differ.
 
@@ -49,9 +45,7 @@ def comparison_html(
         names: of the two runs.
         settings: field -> its value in each run, of the fields that differ.
         where: what both were judged on, in words, such as "FER2013, private, as it is".
-    Raises: RunError: the runs cannot be compared.
     """
-    found = compare(a, b)
     title = f"{names[0]} and {names[1]}"
     parts = [
         f"<h1>{escape(title)}</h1><p><small>{escape(where)}; {found.a.n:,} faces that both judged.</small></p>",
@@ -93,9 +87,8 @@ def faces_csv(a: SplitPredictions, b: SplitPredictions) -> str:
     return _csv([("row", "hash", "label", "a_says", "a_sure", "b_says", "b_sure", "group"), *lines])
 
 
-def figures_csv(a: SplitPredictions, b: SplitPredictions) -> str:
+def figures_csv(found: Comparison) -> str:
     """A line a figure: of each run, the difference, and its 95% bootstrap interval."""
-    found = compare(a, b)
     lines: list[Sequence[Any]] = [("figure", "a", "b", "difference", "low", "high")]
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         one = getattr(found.intervals, name)

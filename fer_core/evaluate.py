@@ -131,10 +131,13 @@ def expected_calibration_error(probabilities_NK: Floats, labels_N: NDArray[np.in
     """Mean distance between confidence and accuracy, over bins of the top probability, weighted by their size."""
     confidence = probabilities_NK.max(axis=1)
     hits = (probabilities_NK.argmax(axis=1) == labels_N).astype(np.float64)
-    # Bins are (low, high], so a confidence of exactly 1 falls into the last one.
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
-    gap = np.bincount(bins, weights=hits - confidence, minlength=ECE_BINS)
+    gap = np.bincount(confidence_bins(confidence), weights=hits - confidence, minlength=ECE_BINS)
     return float(np.abs(gap).sum() / len(labels_N))
+
+
+def confidence_bins(confidence_N: Floats, bins: int = ECE_BINS) -> NDArray[np.int64]:
+    """Which of so many bins of equal width, (low, high], each top probability falls into; exactly 1: the last one."""
+    return np.clip(np.ceil(confidence_N * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def wilson_interval(successes: int, n: int) -> Interval:
@@ -144,6 +147,24 @@ def wilson_interval(successes: int, n: int) -> Interval:
     half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
     scale = 1 + Z95**2 / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def figures_of_counts(faces: Floats, hits: Floats, answers: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Accuracy, macro-F1, balanced accuracy (...,) and recalls (..., K) of many matrices, as `evaluate` has them.
+
+    A class that does not occur counts in no mean, and its recall is not a number.
+
+    Args: faces, hits, answers: of each class, (..., K): its faces, those found, and faces that were called it.
+    """
+    with np.errstate(invalid="ignore"):
+        recall, f1 = hits / faces, 2 * hits / (faces + answers)
+    return hits.sum(axis=-1) / faces.sum(axis=-1), _mean_of_known(f1), _mean_of_known(recall), recall
+
+
+def _mean_of_known(values: Floats) -> Floats:
+    """Over the last axis and what is a number: 0 / 0 is a class that does not occur."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
 
 
 def _dedup(

@@ -52,7 +52,7 @@ labels = dict(zip([run.name for run in chosen], reports, strict=True))
 
 if comparison:
     figures_of_two(labels, comparison)
-    export(chosen, predictions, f"{split}, view: {view}")
+    export(chosen, predictions, comparison, f"{split}, view: {view}")
 else:
     figures_of_one(reports[0])
 confusion_matrices(labels, split, chosen, predictions)

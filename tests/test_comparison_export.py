@@ -40,7 +40,7 @@ class Texts(HTMLParser):
 
 
 def page(names=("one", "other"), settings=None):
-    return comparison_html(A, B, names, settings or {}, "private, as it is")
+    return comparison_html(compare(A, B), names, settings or {}, "private, as it is")
 
 
 def test_the_page_is_whole_and_says_what_the_comparison_says():
@@ -79,7 +79,7 @@ def test_a_line_a_face():
 
 
 def test_a_line_a_figure_with_its_interval():
-    rows = {row["figure"]: row for row in csv.DictReader(io.StringIO(figures_csv(A, B)))}
+    rows = {row["figure"]: row for row in csv.DictReader(io.StringIO(figures_csv(compare(A, B))))}
     found = compare(A, B)
     assert float(rows["accuracy"]["difference"]) == pytest.approx(found.accuracy_delta)
     low, high = found.intervals.accuracy.delta

@@ -136,19 +136,20 @@ def confusion_matrices(
             cell_faces(runs[0], answers[0].hashes_N, both, chosen)
 
 
-def export(runs: Sequence[Run], answers: Sequence[SplitPredictions], where: str) -> None:
+def export(runs: Sequence[Run], answers: Sequence[SplitPredictions], comparison: Comparison, where: str) -> None:
     """A menu of files to take along; each is made when it is asked for."""
-    (a, b), (first, second) = answers, runs
+    first, second = runs
     name = f"{first.name}-and-{second.name}"
     settings = differing_settings(first.config(), second.config())
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
-            "Report (HTML)", lambda: comparison_html(a, b, (first.name, second.name), settings, where),
+            "Report (HTML)", lambda: comparison_html(comparison, (first.name, second.name), settings, where),
             f"{name}.html", "text/html", on_click="ignore", icon=":material/description:",
         )  # fmt: skip
-        for title, make, end in (("Faces (CSV)", faces_csv, "faces"), ("Figures (CSV)", figures_csv, "figures")):
+        makers = {"faces": partial(faces_csv, *answers), "figures": partial(figures_csv, comparison)}
+        for end, make in makers.items():
             st.download_button(
-                title, partial(make, a, b), f"{name}-{end}.csv", "text/csv", on_click="ignore",
+                f"{end.capitalize()} (CSV)", make, f"{name}-{end}.csv", "text/csv", on_click="ignore",
                 icon=":material/table:",
             )  # fmt: skip
 

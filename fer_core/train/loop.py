@@ -80,7 +80,7 @@ class Trainer:
         self.stopped = False
         """True after `epochs` ended because it was asked to, before the training was complete."""
         self.augmentation = config.augmentation()
-        self._as_is = self._plain_balance()
+        self._as_is = self._plain_balance() if config.balance_defer_epochs else balance
         self._use(balance)
         self._generator = torch.Generator(placement.device)
         self._image_size = config.image_size
