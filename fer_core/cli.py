@@ -26,12 +26,17 @@ from fer_core.files import folder_atomic, refuse_existing, writing_into
 from fer_core.labels import SPLITS
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
+from fer_core.run_adjustment import called, decided, decision_words
 from fer_core.runs import Run, damaged_runs, find_run, known_runs
 from fer_core.seeds import compare_seeds, same_setting
 from fer_core.verdict import verdict, verdict_of_seeds
 
 Split = Field("private", description="The split to judge: public or private.")
 View = Field("none", description=f"The test-time view: {', '.join(VIEWS)}.")
+_TAU = (
+    "Decide by this tau: 0 is the net's own decision, 1 takes out how common each emotion was in training. Left out: "
+    "by the adjustment that was kept with the run, if one was."
+)
 
 
 class Evaluate(Command):
@@ -40,14 +45,16 @@ class Evaluate(Command):
     run: CliPositionalArg[str] = Field(description="Name or folder of a run.")
     split: str = Split
     view: str = View
+    tau: float | None = Field(None, description=_TAU)
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
         run = find_run(self.run)
-        report = report_on(_answers(run, self.split, self.view))
+        report = report_on(_answers(run, self.split, self.view, self.tau))
         others = [view for view in run.views(self.split) if view != self.view]
-        views = {view: report_on(run.predictions(self.split, view)).accuracy for view in others}
+        views = {view: report_on(decided(run, self.split, view, self.tau)).accuracy for view in others}
         place = {"run": run.name, "split": self.split, "view": self.view, "other_views": views}
+        place |= {"decision": decision_words(run, self.tau)}
         values = {**place, **report.to_json()}
         print_result(values, self.as_json, lambda: console.report(values))
 
@@ -59,17 +66,21 @@ class Compare(Command):
     b: CliPositionalArg[str] = Field(description="Name or folder of the second run.")
     split: str = Split
     view: str = View
+    tau_a: float | None = Field(None, description=f"For A. {_TAU}")
+    tau_b: float | None = Field(None, description="The same for B; A and B may be one run under two values.")
     seeds: bool = Field(False, description="Also with all runs that differ from A or B by their seed alone.")
     export: str | None = Field(None, description="A new folder for an HTML report and CSV files of the comparison.")
     as_json: bool = Json
 
     def cli_cmd(self) -> None:
         a, b = find_run(self.a), find_run(self.b)
-        answers = [_answers(run, self.split, self.view) for run in (a, b)]
+        taus = (self.tau_a, self.tau_b)
+        answers = [_answers(run, self.split, self.view, tau) for run, tau in zip((a, b), taus, strict=True)]
+        names = called(a, self.tau_a), called(b, self.tau_b)
         comparison = compare(*answers)
-        place = {"a": a.name, "b": b.name, "split": self.split, "view": self.view}
-        said = {"verdict": verdict(comparison, a.name, b.name)}
-        seeds = self._over_seeds(a, b) if self.seeds else None
+        place = {"a": names[0], "b": names[1], "split": self.split, "view": self.view}
+        said = {"verdict": verdict(comparison, *names)}
+        seeds = self._over_seeds(a, b, names) if self.seeds else None
         values = {**place, **comparison.to_json(), **said, "seeds": seeds}
 
         def show() -> None:
@@ -78,17 +89,18 @@ class Compare(Command):
                 console.seed_comparison(seeds)
 
         if self.export:
-            self._export(self.export, (a, b), answers, comparison)
+            self._export(self.export, (a, b), names, answers, comparison)
         print_result(values, self.as_json, show)
 
     def _export(
-        self, folder: str, runs: tuple[Run, Run], answers: Sequence[SplitPredictions], comparison: Comparison
-    ) -> None:
+        self, folder: str, runs: tuple[Run, Run], names: tuple[str, str], answers: Sequence[SplitPredictions],
+        comparison: Comparison,
+    ) -> None:  # fmt: skip
         a, b = runs
         settings = differing_settings(a.config(), b.config())
         where = f"{self.split}, view: {self.view}"
         texts = {
-            "report.html": comparison_html(comparison, (a.name, b.name), settings, where),
+            "report.html": comparison_html(comparison, names, settings, where),
             "faces.csv": faces_csv(*answers),
             "figures.csv": figures_csv(comparison),
         }
@@ -98,14 +110,17 @@ class Compare(Command):
             for name, text in texts.items():
                 (place / name).write_text(text, encoding="utf-8")
 
-    def _over_seeds(self, a: Run, b: Run) -> dict[str, Any]:
+    def _over_seeds(self, a: Run, b: Run, names: tuple[str, str]) -> dict[str, Any]:
+        """Under two values of tau the same runs may stand on both sides; the intervals then take them as independent,
+        and are too wide rather than too narrow."""
         sides = [same_setting(run, known_runs(), self.split, self.view) for run in (a, b)]
-        names = [[run.name for run in side] for side in sides]
-        if set(names[0]) & set(names[1]):
+        runs = [[run.name for run in side] for side in sides]
+        if set(runs[0]) & set(runs[1]) and self.tau_a == self.tau_b:
             raise RunError(f"{a.name} and {b.name} differ by their seed at most. Compare them without --seeds.")
-        found = compare_seeds(*([_answers(run, self.split, self.view) for run in side] for side in sides))
-        said = {"verdict": verdict_of_seeds(found, a.name, b.name)}
-        return {"runs_a": names[0], "runs_b": names[1], **found.to_json(), **said}
+        pairs = zip(sides, (self.tau_a, self.tau_b), strict=True)
+        found = compare_seeds(*([_answers(run, self.split, self.view, tau) for run in side] for side, tau in pairs))
+        said = {"verdict": verdict_of_seeds(found, *names)}
+        return {"runs_a": runs[0], "runs_b": runs[1], **found.to_json(), **said}
 
 
 class Recipes(Command):
@@ -187,9 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _answers(run: Run, split: str, view: str) -> SplitPredictions:
+def _answers(run: Run, split: str, view: str, tau: float | None) -> SplitPredictions:
     check_name("split to judge", split, [name for name in SPLITS if name != "train"])
-    return run.predictions(split, check_name("view", view, VIEWS))
+    return decided(run, split, check_name("view", view, VIEWS), tau)
 
 
 def _summary(run: Run) -> dict[str, Any]:

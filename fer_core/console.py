@@ -105,6 +105,8 @@ def report(values: Mapping[str, Any]) -> None:
     """A run's figures, a line an emotion, and its confusion matrix."""
     low, high = values["accuracy_ci95"]
     print(f"{values['run']} on {values['split']}, {values['n']} faces, view {values['view']}")
+    if values["decision"]:
+        print(f"decision: {values['decision']}")
     print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
     dedup = values["dedup"]
     if dedup and (left := values["n"] - dedup["n"]):

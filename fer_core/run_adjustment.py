@@ -1,4 +1,4 @@
-"""What a run's decision is moved with: the prior that its net carries, and the adjustment that was saved with it.
+"""How a run decides: the prior that its net carries, the adjustment that was saved with it, answers by either.
 
 runs/NAME/adjustment.json   the values that were chosen for a run, and what for
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_core.adjust import METRICS, Adjustment, adjusted
+from fer_core.adjust import AS_IS, METRICS, Adjustment, adjusted
 from fer_core.balance import Floats, plan_balance
 from fer_core.catalog import VIEWS, check_name
 from fer_core.errors import ConfigError, RunError
@@ -115,6 +115,43 @@ def read_adjustment(run: Run) -> SavedAdjustment | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: damaged ({error}). Remove it, and choose the adjustment again.") from None
+
+
+def decided(run: Run, split: str, view: str = "none", tau: float | None = None) -> SplitPredictions:
+    """The run's answers as they are to be read: what `evaluate`, `compare` and the pages show.
+
+    Args:
+        tau: None: by the adjustment that was saved with the run, where one was. A number: by this tau alone, on the
+            prior that the net carries; 0 is the net's own decision (`Run.predictions`).
+    Raises: RunError: no such split or view, a damaged adjustment, or a run whose prior is not known.
+    ConfigError: a tau out of bounds.
+    """
+    answers = run.predictions(split, view)
+    if tau is None:
+        saved = read_adjustment(run)
+        return answers if saved is None else saved.apply(answers)
+    moved = Adjustment(tau)
+    return answers if moved == AS_IS else adjusted(answers, training_prior(run, answers.classes), moved)
+
+
+def decision_words(run: Run, tau: float | None = None) -> str:
+    """How `decided` decides, in a few words; empty for the net's own decision. Raises: RunError: as `decided`."""
+    if tau is not None:
+        return _words(Adjustment(tau))
+    saved = read_adjustment(run)
+    return "" if saved is None else _words(saved.adjustment)
+
+
+def called(run: Run, tau: float | None = None) -> str:
+    """The run's name, with how it decides where that is not the net's own way. Raises: RunError: as `decided`."""
+    words = decision_words(run, tau)
+    return f"{run.name} ({words})" if words else run.name
+
+
+def _words(adjustment: Adjustment) -> str:
+    parts = {"tau": adjustment.tau, "temperature": adjustment.temperature}
+    said = [f"{name} {value:g}" for name, value in parts.items() if value != getattr(AS_IS, name)]
+    return ", ".join(said + ["offsets"] * any(adjustment.offsets_K))
 
 
 def write_adjustment(run: Run, saved: SavedAdjustment) -> None:

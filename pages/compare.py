@@ -8,6 +8,9 @@ from fer_core import charts
 from fer_core.compare import compare
 from fer_core.errors import FerError
 from fer_core.predictions import report_on
+from fer_core.run_adjustment import called, decided
+from fer_core.runs import Run
+from ui.decision import decision_note, pick_decision, to_mistakes
 from ui.report import (
     confusion_matrices,
     differences,
@@ -26,18 +29,21 @@ st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
 offer_second(runs, a="a", b="b")
 left, right, third, fourth = st.columns([2, 2, 1.1, 1.4])
-with left:
-    a = pick_run("Run A", runs, key="a")
-with right:
-    others = {name: run for name, run in runs.items() if run != a}
-    b = pick_run("Run B, to compare with", others, key="b", index=None)
-chosen = [run for run in (a, b) if run]
+chosen: list[Run] = []
+taus: list[float | None] = []
+for column, label, key in ((left, "Run A", "a"), (right, "Run B, to compare with", "b")):
+    with column:
+        run = pick_run(label, runs, key=key, index=None if chosen else 0)
+        if run:
+            chosen.append(run)
+            taus.append(pick_decision(run, key=f"tau_{key}"))
 with third:
     split = pick_split(chosen, key="on")
 with fourth:
     view = pick_view(chosen, split, key="view")
 try:
-    predictions = [run.predictions(split, view) for run in chosen]
+    names = [called(run, tau) for run, tau in zip(chosen, taus, strict=True)]
+    predictions = [decided(run, split, view, tau) for run, tau in zip(chosen, taus, strict=True)]
     comparison = compare(*predictions) if len(predictions) == 2 else None
     if comparison:
         reports = [comparison.a, comparison.b]
@@ -48,14 +54,18 @@ except FerError as error:
     st.stop()
 shipped_note(chosen)
 label_note(chosen)
-labels = dict(zip([run.name for run in chosen], reports, strict=True))
+decision_note(split, taus)
+if len(set(names)) < len(names):
+    st.info("A and B are the same. Move the decision of one of them, or choose another run.", icon=":material/tune:")
+    st.stop()
+labels = dict(zip(names, reports, strict=True))
 
 if comparison:
     figures_of_two(labels, comparison)
-    export(chosen, predictions, comparison, f"{split}, view: {view}")
+    export(chosen, names, predictions, comparison, f"{split}, view: {view}")
 else:
     figures_of_one(reports[0])
-confusion_matrices(labels, split, chosen, predictions)
+confusion_matrices(labels, to_mistakes(chosen[0], split, taus[0]), chosen, predictions)
 if comparison:
     left, right = st.columns(2)
     with left:

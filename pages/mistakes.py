@@ -7,6 +7,8 @@ import streamlit as st
 from fer_core import charts
 from fer_core.errors import FerError
 from fer_core.mistakes import answers
+from fer_core.run_adjustment import decided
+from ui.decision import decision_note, pick_decision
 from ui.gallery import face_gallery
 from ui.gallery_faces import answer_table, pictures
 from ui.paging import page_of
@@ -21,16 +23,18 @@ runs = runs_or_empty_state("A look at mistakes")
 top = st.columns([1.5, 1, 1, 1.4])
 with top[0]:
     run = pick_run("Run", runs, key="run")
-assert run is not None, "there is at least one run"
+    assert run is not None, "there is at least one run"
+    tau = pick_decision(run, key="mistakes_tau")
 with top[3]:
     split = pick_split([run], key="mistakes_on")
 try:
-    found = answers(run.predictions(split))
+    found = answers(decided(run, split, tau=tau))
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
 shipped_note([run])
 label_note([run])
+decision_note(split, [tau])
 emotions = ["any", *found.classes]
 with top[1]:
     true = st.selectbox("True emotion", emotions, key="true", bind="query-params")

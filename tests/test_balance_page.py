@@ -6,9 +6,8 @@ import pytest
 
 from fer_core.catalog import BALANCE_PRESETS
 from fer_core.config import RunConfig
-from fer_core.labels import EMOTIONS
 from fer_core.run_adjustment import read_adjustment
-from tests.test_pages import judged_run, open_page, text_of
+from tests.test_pages import judged_run, movable_run, open_page, text_of
 from tests.toy import toy_csv
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,20 +76,7 @@ AFTER = "after training"
 
 @pytest.fixture
 def run(source):
-    """A run whose disgust is always taken for angry, with disgust the second guess; the prior can be moved."""
-    run = judged_run("mine", source, right=1.0)
-    counts = dict(zip(EMOTIONS, (400, 40, 400, 700, 480, 320, 500), strict=True))
-    run.write_environment(
-        {"data": {"judged_by": "fer", "is_fer2013": True, "classes": list(EMOTIONS), "counts": {"train": counts}}}
-    )
-    predictions = {}
-    for split in ("public", "private"):
-        answers = run.predictions(split)
-        logits = answers.logits_NK.copy()
-        logits[answers.labels_N == 1] = (2.0, 1.0, 0, 0, 0, 0, 0)
-        predictions[split] = replace(answers, logits_NK=logits)
-    run.write_predictions(predictions)
-    return run
+    return movable_run("mine", source)
 
 
 def recall(at, emotion):

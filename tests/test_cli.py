@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from fer_core import augmentations, catalog, cli, cli_train, launcher
+from fer_core.adjust import Adjustment
 from fer_core.config import RunConfig
 from fer_core.config_text import flag
 from fer_core.labels import EMOTIONS
 from fer_core.recipes import RECIPES
+from fer_core.run_adjustment import SavedAdjustment, training_prior, write_adjustment
 from fer_core.runs import EpochRecord, Status, create_run, runs_folder
 from tests.faces import (
     FEW,
@@ -141,7 +143,7 @@ def test_a_missing_source_is_one_line(complaint):
 # --- evaluate and compare
 
 EVALUATE_KEYS = [
-    "run", "split", "view", "other_views", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1",
+    "run", "split", "view", "other_views", "decision", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1",
     "balanced_accuracy", "log_loss", "ece", "dedup", "per_class", "confusion",
 ]  # fmt: skip
 COMPARE_KEYS = [
@@ -205,6 +207,52 @@ def test_a_view_has_figures_of_its_own(words, call, complaint):
     assert complaint(*words, "--view", "ten-crop") == (
         "run 'one' was not judged by the view 'ten-crop' (it has: none, flip). Name it in --views when you train."
     )
+
+
+def movable():
+    """A run that saw happy nine times as often as disgust, and takes the one disgust face for happy."""
+    logits = np.eye(7)[[3, 3, 3, 1]] * 3
+    logits[2, 1], logits[3, 3] = 2.5, 4.0  # a happy face with disgust close behind; a disgust face taken for happy
+    predictions = make_predictions([3, 3, 3, 1], logits=logits)
+    run = write_run("one", public=predictions, private=predictions)
+    counts = dict.fromkeys(EMOTIONS, 0) | {"happy": 900, "disgust": 100}
+    run.write_environment({"data": {"counts": {"train": counts}, "classes": list(EMOTIONS)}})
+    return run
+
+
+def test_tau_moves_the_decision_that_is_judged(call, complaint):
+    movable()
+    own, moved = (json.loads(call("evaluate", "one", "--json", *words)[1]) for words in ([], ["--tau", "0.25"]))
+    assert (own["decision"], own["accuracy"], own["per_class"]["disgust"]["recall"]) == ("", 0.75, 0)
+    # 0.25 x ln 9 = 0.55: above the happy face's margin of 0.5, below the disgust face's of 1
+    assert (moved["decision"], moved["accuracy"]) == ("tau 0.25", 0.5)
+    assert json.loads(call("evaluate", "one", "--json", "--tau", "0.5")[1])["per_class"]["disgust"]["recall"] == 1
+    assert "\ndecision: tau 0.25\n" in call("evaluate", "one", "--tau", "0.25")[1]
+    assert "from -10 to 10" in complaint("evaluate", "one", "--tau", "11")
+
+
+def test_a_run_is_compared_with_itself_under_another_tau(call):
+    movable()
+    code, out, _ = call("compare", "one", "one", "--tau-b", "0.5", "--json")
+    values = json.loads(out)
+    assert (code, values["a"], values["b"]) == (0, "one", "one (tau 0.5)")
+    assert (values["recall_delta"]["disgust"], values["recall_delta"]["happy"]) == (1, pytest.approx(-1 / 3))
+
+
+def test_what_is_kept_with_a_run_decides_until_tau_is_given(call):
+    run = movable()
+    prior = tuple(training_prior(run, EMOTIONS).tolist())
+    write_adjustment(run, SavedAdjustment(Adjustment(0.5), EMOTIONS, prior, "hand", "public"))
+    kept, own = (json.loads(call("evaluate", "one", "--json", *words)[1]) for words in ([], ["--tau", "0"]))
+    assert (kept["decision"], kept["per_class"]["disgust"]["recall"]) == ("tau 0.5", 1)
+    assert (own["decision"], own["per_class"]["disgust"]["recall"]) == ("", 0)
+
+
+def test_one_setting_over_seeds_under_two_values_of_tau(call, complaint):
+    movable()
+    assert "differ by their seed at most" in complaint("compare", "one", "one", "--seeds")
+    values = json.loads(call("compare", "one", "one", "--seeds", "--tau-b", "0.5", "--json")[1])
+    assert values["seeds"]["recall"]["disgust"]["delta"] == 1
 
 
 def test_compare_for_a_person_names_the_shared_faces(call):

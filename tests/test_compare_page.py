@@ -2,9 +2,11 @@
 
 import pytest
 
+from fer_core.adjust import Adjustment
 from fer_core.cell_groups import both_answers
 from fer_core.labels import EMOTIONS
-from tests.test_pages import judged_run, open_page, text_of
+from fer_core.run_adjustment import SavedAdjustment, training_prior, write_adjustment
+from tests.test_pages import judged_run, movable_run, open_page, text_of
 from tests.toy import toy_csv
 
 
@@ -64,3 +66,49 @@ def test_average_precision_stands_below_the_curves(pair):
 def test_one_run_alone_has_its_sureness_too(pair):
     at = open_page("compare", a="one")
     assert not at.exception and "How sure they are" in text_of(at)
+
+
+@pytest.fixture
+def movable(tmp_path, monkeypatch):
+    source = toy_csv(tmp_path / "fer2013.csv", private=8)
+    monkeypatch.setenv("FER_DATA", str(source))
+    return movable_run("mine", source)
+
+
+def test_a_run_beside_itself_under_another_tau(movable):
+    at = open_page("compare", a="mine", b="mine")
+    assert not at.exception and "A and B are the same." in text_of(at)
+    at = open_page("compare", a="mine", b="mine", tau_b="1.0")
+    text = text_of(at)
+    assert not at.exception and "A and B are the same." not in text
+    assert "**A: mine**" in text and "**B: mine (tau 1)**" in text
+    assert "to choose one, look at public" in text
+    at = open_page("compare", a="mine", b="mine", tau_b="1.0", on="public")
+    assert "to choose one, look at public" not in text_of(at)
+
+
+def test_a_slider_moves_a_decision_and_its_matrix(movable):
+    at = open_page("compare", a="mine", on="public")
+    accuracy = next(one.value for one in at.metric if one.label == "Accuracy")
+    assert accuracy != "100.0%"
+    at.slider(key="tau_a").set_value(1.0).run()
+    assert not at.exception
+    assert next(one.value for one in at.metric if one.label == "Accuracy") == "100.0%"
+
+
+def test_what_is_kept_with_a_run_decides_on_every_page(movable):
+    prior = tuple(training_prior(movable, EMOTIONS).tolist())
+    write_adjustment(movable, SavedAdjustment(Adjustment(1.0), EMOTIONS, prior, "hand", "public"))
+    at = open_page("compare", a="mine")
+    assert "**A: mine (tau 1)**" in text_of(at)
+    at.toggle(key="tau_a_kept").set_value(False).run()
+    assert "**A: mine**" in text_of(at)
+    assert "0 of 56 faces" in text_of(open_page("mistakes", run="mine"))
+    assert "8 of 56 faces" in text_of(open_page("mistakes", run="mine", mistakes_tau_kept="false"))
+
+
+@pytest.mark.parametrize("page", ["compare", "mistakes"])
+def test_a_damaged_adjustment_is_one_line(movable, page):
+    (movable.path / "adjustment.json").write_text("{")
+    at = open_page(page)
+    assert not at.exception and "Remove it, and choose the adjustment again." in text_of(at)

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from fer_core.config import RunConfig
 from fer_core.data import open_store
 from fer_core.data.labelling import judged_by, labelled
+from fer_core.labels import EMOTIONS
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import EpochRecord, Run, create_run
 from tests.faces import write_votes
@@ -60,6 +61,23 @@ def judged_run(
     run.write_predictions(predictions)
     run.write_history([EpochRecord(e, 0.1, 1.5, 0.4, 1.4, 0.3 + e / 10, 0.3, 900.0, 10.0 * e) for e in (1, 2)])
     run.update_status(state="done", epoch=2, progress=1.0)
+    return run
+
+
+def movable_run(name: str, source: Path) -> Run:
+    """A run whose disgust is always taken for angry, with disgust the second guess; its prior is known."""
+    run = judged_run(name, source, right=1.0)
+    counts = dict(zip(EMOTIONS, (400, 40, 400, 700, 480, 320, 500), strict=True))
+    run.write_environment(
+        {"data": {"judged_by": "fer", "is_fer2013": True, "classes": list(EMOTIONS), "counts": {"train": counts}}}
+    )
+    predictions = {}
+    for split in ("public", "private"):
+        answers = run.predictions(split)
+        logits = answers.logits_NK.copy()
+        logits[answers.labels_N == 1] = (2.0, 1.0, 0, 0, 0, 0, 0)
+        predictions[split] = replace(answers, logits_NK=logits)
+    run.write_predictions(predictions)
     return run
 
 

@@ -12,8 +12,11 @@ from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS
 from fer_core.predictions import report_on
 from fer_core.run_adjustment import (
     SavedAdjustment,
+    called,
     clear_adjustment,
     data_prior,
+    decided,
+    decision_words,
     read_adjustment,
     training_prior,
     write_adjustment,
@@ -130,6 +133,21 @@ def test_the_file_names_emotions_and_what_it_was_chosen_for():
     assert (values["format"], values["tau"], values["temperature"]) == (1, 0.875, 1.154)
     assert values["offsets"]["disgust"] == 0.5 and values["prior"]["disgust"] == pytest.approx(436 / 28_709)
     assert (values["chosen_for"], values["split"], values["view"]) == ("balanced_accuracy", "public", "flip")
+
+
+def test_answers_are_read_by_what_is_kept_by_a_tau_or_as_the_net_decides():
+    run, a = trained(), random_predictions(200, seed=1)
+    run.write_predictions({"private": a})
+    np.testing.assert_array_equal(decided(run, "private").logits_NK, a.logits_NK)
+    assert called(run) == "a"
+    by_tau = adjusted(a, PRIOR, Adjustment(0.5)).logits_NK
+    np.testing.assert_allclose(decided(run, "private", tau=0.5).logits_NK, by_tau)
+    assert called(run, 0.5) == "a (tau 0.5)"
+    write_adjustment(run, SAVED)
+    np.testing.assert_array_equal(decided(run, "private").logits_NK, SAVED.apply(a).logits_NK)
+    assert called(run) == "a (tau 0.875, temperature 1.154, offsets)"
+    np.testing.assert_array_equal(decided(run, "private", tau=0).logits_NK, a.logits_NK)
+    assert called(run, 0) == "a" and decision_words(run, 0) == ""
 
 
 def test_a_saved_adjustment_is_applied_with_its_own_prior():

@@ -105,11 +105,13 @@ def moved_figures(before: Report, after: Report) -> None:
 
 @st.fragment  # the toggle and a click draw the matrices anew, not the page
 def confusion_matrices(
-    reports: Mapping[str, Report], split: str, runs: Sequence[Run] = (), answers: Sequence[SplitPredictions] = ()
+    reports: Mapping[str, Report], where: Mapping[str, str], runs: Sequence[Run], answers: Sequence[SplitPredictions]
 ) -> None:
     """One run's matrix beside its table, or two matrices on one colour scale; a click on a cell leads to its faces.
 
-    Args: runs, answers: of two runs, whose faces are then shown here, by what the other run makes of them.
+    Args:
+        where: address parameters with which the Mistakes page shows the faces of a run that stands alone.
+        runs, answers: behind the reports; of two, the faces are shown here, by what the other run makes of them.
     """
     st.subheader("Which emotion is taken for which", anchor=False)
     unit = st.segmented_control(
@@ -125,7 +127,7 @@ def confusion_matrices(
             cell = _clicked(spec, f"matrix_{letter}")
             clicks[letter] = cell
             if cell and len(reports) == 1:
-                _to_mistakes(cell, {"run": name, "mistakes_on": split})
+                _to_mistakes(cell, where)
     if len(reports) == 1:
         with columns[1]:
             class_table(*reports.values())
@@ -136,14 +138,16 @@ def confusion_matrices(
             cell_faces(runs[0], answers[0].hashes_N, both, chosen)
 
 
-def export(runs: Sequence[Run], answers: Sequence[SplitPredictions], comparison: Comparison, where: str) -> None:
-    """A menu of files to take along; each is made when it is asked for."""
-    first, second = runs
-    name = f"{first.name}-and-{second.name}"
-    settings = differing_settings(first.config(), second.config())
+def export(
+    runs: Sequence[Run], names: Sequence[str], answers: Sequence[SplitPredictions], comparison: Comparison, where: str
+) -> None:
+    """A menu of files to take along; each is made when it is asked for. Args: names: as the page calls the runs."""
+    first, second = names
+    name = "-and-".join(run.name for run in runs)
+    settings = differing_settings(*(run.config() for run in runs))
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
-            "Report (HTML)", lambda: comparison_html(comparison, (first.name, second.name), settings, where),
+            "Report (HTML)", lambda: comparison_html(comparison, (first, second), settings, where),
             f"{name}.html", "text/html", on_click="ignore", icon=":material/description:",
         )  # fmt: skip
         makers = {"faces": partial(faces_csv, *answers), "figures": partial(figures_csv, comparison)}
