@@ -172,7 +172,8 @@ def _reference_layers(references: Sequence[Reference]) -> list[Spec]:
     for below in (False, True):
         labelled = [one for one in references if one.below is below]
         rows = [{"title": one.title if one.label is None else one.label, "value": one.accuracy} for one in labelled]
-        mark = {"type": "text", "align": "right", "dy": 7 if below else -6, "fontSize": 10, "color": GREY}
-        place = {"y": y, "x": {"value": {"expr": "width"}}, "text": {"field": "title"}}
+        # On the left: good runs end where most published figures lie, and none begins there.
+        mark = {"type": "text", "align": "left", "dx": 4, "dy": 7 if below else -6, "fontSize": 10, "color": GREY}
+        place = {"y": y, "x": {"value": 0}, "text": {"field": "title"}}
         layers.append({"data": {"values": rows}, "mark": mark, "encoding": place})
     return layers

@@ -22,7 +22,7 @@ _HEADLINES = {
     "balanced_accuracy": ("Macro-recall", "{:.2%}"),
     "macro_f1": ("Macro-F1", "{:.3f}"),
     "log_loss": ("Log loss", "{:.3f}"),
-    "ece": ("Calibration error", "{:.3f}"),
+    "ece": ("ECE", "{:.3f}"),
 }
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #1f2530; }

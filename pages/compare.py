@@ -28,7 +28,7 @@ from ui.theme import plot
 st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
 offer_second(runs, a="a", b="b")
-left, right, third, fourth = st.columns([2, 2, 1.1, 1.4])
+left, right = st.columns(2)
 chosen: list[Run] = []
 taus: list[float | None] = []
 for column, label, key in ((left, "Run A", "a"), (right, "Run B, to compare with", "b")):
@@ -37,9 +37,8 @@ for column, label, key in ((left, "Run A", "a"), (right, "Run B, to compare with
         if run:
             chosen.append(run)
             taus.append(pick_decision(run, key=f"tau_{key}"))
-with third:
+with st.container(horizontal=True, gap="large"):
     split = pick_split(chosen, key="on")
-with fourth:
     view = pick_view(chosen, split, key="view")
 try:
     names = [called(run, tau) for run, tau in zip(chosen, taus, strict=True)]

@@ -24,6 +24,8 @@ top = st.columns([1.5, 1, 1, 1.4])
 with top[0]:
     run = pick_run("Run", runs, key="run")
     assert run is not None, "there is at least one run"
+kind, moved, sure = st.columns([1, 1, 2.4], vertical_alignment="bottom")
+with moved:
     tau = pick_decision(run, key="mistakes_tau")
 with top[3]:
     split = pick_split([run], key="mistakes_on")
@@ -40,7 +42,6 @@ with top[1]:
     true = st.selectbox("True emotion", emotions, key="true", bind="query-params")
 with top[2]:
     predicted = st.selectbox("Taken for", emotions, key="predicted", bind="query-params")
-kind, sure = st.columns([1, 2])
 with kind:
     show = st.segmented_control(
         "Show", ["mistakes", "all"], default="mistakes", required=True, key="show", bind="query-params"

@@ -8,13 +8,14 @@ import pytest
 
 from fer_core.adjust import Tradeoff
 from fer_core.balance import plan_balance
-from fer_core.balance_charts import QUANTITIES, mix_chart, tradeoff_chart
+from fer_core.balance_charts import QUANTITIES, mix_chart, moved_chart, tradeoff_chart
 from fer_core.balance_preview import preview
 from fer_core.chart_parts import GREY
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS
-from tests.faces import random_predictions
+from fer_core.predictions import report_on
+from tests.faces import make_predictions, random_predictions
 
 COUNTS = list(FER2013_TRAIN_COUNTS.values())
 ANSWERS = random_predictions(50, seed=1)
@@ -50,8 +51,20 @@ def test_each_quantity_has_two_bars_a_class_with_their_numbers(quantity):
         np.testing.assert_allclose(list(found.values()), getattr(one, attribute))
     assert len(rows) == 14
     assert spec["encoding"]["y"]["sort"] == list(EMOTIONS)
-    assert spec["encoding"]["x"]["scale"]["domain"][1] == pytest.approx(1.2 * max(row["value"] for row in rows))
+    assert spec["encoding"]["x"]["scale"]["domain"][1] == pytest.approx(1.4 * max(row["value"] for row in rows))
     assert spec["layer"][1]["mark"]["color"] == "#123456"
+    check_vega_lite(spec)
+
+
+@pytest.mark.parametrize("quantity", ["recall", "precision"])
+def test_a_moved_decision_has_two_bars_a_class(quantity):
+    before = report_on(make_predictions([0, 0, 3, 3], [0, 3, 3, 3]))
+    after = report_on(make_predictions([0, 0, 3, 3], [0, 0, 3, 0]))
+    spec = moved_chart(before, after, quantity, ink="#123456")
+    found = {(row["name"], row["when"]): row["value"] for row in spec["data"]["values"]}
+    by_hand = {"recall": ((0.5, 1), (1, 0.5)), "precision": ((1, 2 / 3), (2 / 3, 1))}[quantity]
+    for emotion, (was, now) in zip(("angry", "happy"), by_hand, strict=True):
+        assert (found[emotion, "own decision"], found[emotion, "moved"]) == pytest.approx((was, now))
     check_vega_lite(spec)
 
 
@@ -67,7 +80,7 @@ def test_the_numbers_are_written_as_a_person_reads_them():
 
 def test_bars_of_nothing_have_an_axis_all_the_same():
     spec = mix_chart(previewed("none"), previewed("none"), EMOTIONS, "unseen", ink="black")
-    assert spec["encoding"]["x"]["scale"]["domain"] == [0, 1.2]
+    assert spec["encoding"]["x"]["scale"]["domain"] == [0, 1.4]
 
 
 def test_without_a_run_there_is_no_chart_of_gradients():

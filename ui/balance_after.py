@@ -152,7 +152,7 @@ def _keep(run: Run, split: str, adjustment: Adjustment, classes: tuple[str, ...]
     except FerError as error:
         st.error(str(error), icon=":material/error:")
         return
-    same = saved is not None and saved.adjustment == adjustment
+    same = adjustment == (Adjustment() if saved is None else saved.adjustment)
     with st.container(horizontal=True, vertical_alignment="center"):
         metric, tau = st.session_state.get("found", ("hand", None))
         found = tau == adjustment.tau  # by the button, on public, whatever is looked at now

@@ -86,13 +86,14 @@ def _in_words(before: Preview, after: Preview, counts_K: NDArray[np.int64], clas
     often = max(there, key=lambda k: counts_K[k])
     tiles = st.columns(3)
     tiles[0].metric(
-        f"Each {classes[rare]} face is shown", f"{after.repeats_K[rare]:.1f} ×",
+        f"A {classes[rare]} face, shown", f"{after.repeats_K[rare]:.1f} ×",
         f"{counts_K[rare]:,} of {counts_K.sum():,} faces", delta_color="off", delta_arrow="off",
         help="Times an epoch.",
     )  # fmt: skip
     tiles[1].metric(
         f"{classes[rare].capitalize()} in the loss", f"{after.loss_share_K[rare]:.1%}",
         f"{100 * (after.loss_share_K[rare] - before.loss_share_K[rare]):+.1f} points", delta_color="off",
+        delta_arrow="off",
     )  # fmt: skip
     tiles[2].metric(
         f"{classes[often].capitalize()} faces not seen", f"{after.unseen_K[often]:.0%}",

@@ -7,6 +7,7 @@ from typing import Literal
 import streamlit as st
 
 from fer_core import charts
+from fer_core.balance_charts import moved_chart
 from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
 from fer_core.cell_groups import both_answers
 from fer_core.chart_parts import SELECTION, Spec
@@ -22,9 +23,9 @@ from ui.theme import ink, plot
 _HEADLINES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
-    "balanced_accuracy": "Balanced accuracy",
+    "balanced_accuracy": "Macro-recall",
     "log_loss": "Log loss",
-    "ece": "Calibration error",
+    "ece": "ECE",
 }
 
 
@@ -91,16 +92,16 @@ def _in_words(joint: bytes, names: tuple[str, str], _comparison: Comparison) -> 
 
 
 def moved_figures(before: Report, after: Report) -> None:
-    """Headline figures of a run whose decision was moved, with what that changed, and each emotion's recall."""
+    """Headline figures of a run whose decision was moved, with what that changed; recall and precision by emotion."""
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         was, now = getattr(before, name), getattr(after, name)
         color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
         change = None if abs(now - was) < 5e-5 else _form(name, now - was, "+")
         column.metric(title, _form(name, now), change, delta_color=color)
-    for column, name in zip(st.columns(len(after.per_class)), after.per_class, strict=True):
-        was, now = (report.per_class[name] for report in (before, after))
-        change = None if now.recall == was.recall else f"{100 * (now.recall - was.recall):+.0f} points"
-        column.metric(name, f"{now.recall:.0%}", change, help=f"Recall; its precision is {now.precision:.0%}.")
+    for column, quantity in zip(st.columns(2), ("recall", "precision"), strict=True):
+        with column:
+            spec = moved_chart(before, after, quantity, ink=ink())
+            st.vega_lite_chart(spec, key=f"moved {quantity}", width="stretch")
 
 
 @st.fragment  # the toggle and a click draw the matrices anew, not the page

@@ -25,13 +25,13 @@ _PERCENT = {
     "public_accuracy": ("Public", "Accuracy on public, of the epoch that was kept. Choose between runs by this one."),
     "private_accuracy": ("Private", "Accuracy on private, judged once, at the end of the training."),
     "without_copies": ("Without copies", "Private accuracy without the faces whose very pixels also stand in train."),
-    "balanced_accuracy": ("Balanced accuracy", "Mean recall over the emotions, on private."),
+    "balanced_accuracy": ("Macro-recall", "Mean recall over the emotions (balanced accuracy), on private."),
 }
 _NUMBERS = {
     "public_macro_f1": ("Public macro-F1", "%.3f", "Each emotion counts the same."),
     "private_macro_f1": ("Private macro-F1", "%.3f", "Each emotion counts the same."),
     "log_loss": ("Log loss", "%.3f", "On private, in nats."),
-    "ece": ("Calibration error", "%.3f", "On private."),
+    "ece": ("ECE", "%.3f", "Expected calibration error, on private."),
     "n": ("Faces", "%d", "Private faces that it was judged on."),
     "wall_min": ("Minutes", "%.1f", "Time that the training took."),
     "images_per_s": ("Faces/s", "%.0f", "Training faces a second, median over the epochs."),

@@ -22,9 +22,10 @@ def how_sure(answers: Mapping[str, SplitPredictions]) -> None:
         st.caption("On the dotted line a run is as often right as it is sure; below it, it is too sure.")
     with right:
         classes = next(iter(answers.values())).classes
-        emotion = st.pills("Emotion", classes, default=classes[0], required=True, key="pr", bind="query-params",
-                           label_visibility="collapsed")  # fmt: skip
-        emotion = emotion if emotion in classes else classes[0]
+        place, title = st.columns([1, 1.2], vertical_alignment="center")
+        with place:
+            emotion = st.selectbox("Emotion", classes, key="pr", bind="query-params", label_visibility="collapsed")
+        title.markdown("**Precision against recall**")
         curves = {name: precision_recall_of(one, emotion) for name, one in answers.items()}
         st.vega_lite_chart(precision_recall_chart(curves, colors), key="precision_recall")
         found = [f"{name} {one.average_precision:.3f}" for name, one in curves.items() if one is not None]
