@@ -34,7 +34,9 @@ for (const kind of ["pointerdown", "keydown"])
     window.addEventListener(kind, () => { if (window.__fer.start === null) window.__fer.start = performance.now() },
                             {capture: true, once: true})
 window.__fer.watch = new MutationObserver(() => { window.__fer.last = performance.now() })
-window.__fer.watch.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true})
+const inner = [...document.querySelectorAll('[data-testid="stBidiComponentIsolated"]')].map((host) => host.shadowRoot)
+for (const root of [document.body, ...inner])  // a gallery draws inside its own root
+    window.__fer.watch.observe(root, {subtree: true, childList: true, attributes: true, characterData: true})
 """
 _WAIT = """
 const [quiet, done] = arguments
@@ -48,6 +50,10 @@ const look = () => {
     } else requestAnimationFrame(look)
 }
 look()
+"""
+_FACES = """
+const gallery = document.querySelector('[data-testid="stBidiComponentIsolated"]')
+return [...(gallery?.shadowRoot.querySelectorAll(".tile") ?? [])].slice(0, 12)
 """
 
 
@@ -116,20 +122,29 @@ def slide(place: int = 0) -> Callable[[WebDriver, int], None]:
 
     def act(driver: WebDriver, number: int) -> None:
         thumb = driver.find_elements("css selector", "[data-testid=stSlider] input")[place]
-        thumb.send_keys(Keys.ARROW_LEFT if number % 2 else Keys.ARROW_RIGHT)
+        thumb.send_keys(Keys.ARROW_RIGHT if number % 2 else Keys.ARROW_LEFT)  # some stand at their end at first
 
     return act
 
 
+def moved_decision(driver: WebDriver, number: int) -> None:
+    """Move tau of run A by a step, there and back; its slider stands in a menu, which stays open."""
+    if not driver.find_elements("css selector", "[data-testid=stPopoverBody] input"):
+        click_on(driver, _button(driver, "Decision"))
+        wait_idle(driver)
+        driver.execute_script(_ARM)  # the clock runs for the slider alone
+    slide()(driver, number)
+
+
 def face(driver: WebDriver, number: int) -> None:
     """Click another face of the gallery."""
-    faces = driver.find_elements("css selector", '[role="option"]')
+    faces = driver.execute_script(_FACES)
     click_on(driver, faces[number % len(faces)])
 
 
 def _button(driver: WebDriver, label: str) -> WebElement:
     buttons = driver.find_elements("css selector", '[data-testid="stMain"] button')
-    return next(one for one in buttons if one.text.strip() == label)
+    return next(one for one in buttons if label in one.text.splitlines())
 
 
 INTERACTIONS: tuple[Interaction, ...] = (
@@ -143,7 +158,7 @@ INTERACTIONS: tuple[Interaction, ...] = (
     Interaction("Train", "strength of balancing", "train?balance=sampler", slide(), slider=True),
     Interaction("Compare", "shares or faces", "compare", choice("faces", "share of row")),
     Interaction("Compare", "split", "compare", choice("public", "private")),
-    Interaction("Compare", "emotion of a curve", "compare", choice("happy", "sad", "fear")),
+    Interaction("Compare", "tau", "compare", moved_decision, slider=True),
     Interaction("Mistakes", "mistakes or all", "mistakes", choice("all", "mistakes")),
     Interaction("Mistakes", "another face", "mistakes", face),
 )

@@ -5,9 +5,8 @@ from typing import Any
 
 from fer_core.adjust import Tradeoff, front
 from fer_core.balance_preview import Preview
-from fer_core.chart_parts import GREY, Spec
+from fer_core.chart_parts import GREY, Spec, grouped_bars
 from fer_core.errors import RunError
-from fer_core.evaluate import Report
 from fer_core.palette import RUN_COLORS
 
 QUANTITIES: dict[str, tuple[str, str, str]] = {
@@ -19,9 +18,6 @@ QUANTITIES: dict[str, tuple[str, str, str]] = {
 }
 """What `mix_chart` draws: title, field of `Preview`, and how a number is written."""
 
-_ROW_PX, _LOW_ROW_PX, _AXIS_PX = 38, 34, 40
-_HEADROOM = 1.4
-"""Of the longest bar; the rest is for its number, which takes a third of a chart half a narrow page wide."""
 _ROOM = 0.04
 """What the axes of trade-offs show on either side of the runs and the front."""
 
@@ -34,53 +30,7 @@ def mix_chart(before: Preview, after: Preview, classes: Sequence[str], quantity:
     """
     title, attribute, form = QUANTITIES[quantity]
     values = {"as is": _values(before, attribute), "balanced": _values(after, attribute)}
-    return _two_bars(title, classes, values, form, _ROW_PX, ink)
-
-
-def moved_chart(before: Report, after: Report, quantity: str, *, ink: str) -> Spec:
-    """Recall or precision (a field of `ClassScores`) of each class, before and after a decision was moved."""
-    values = {
-        when: [getattr(one, quantity) for one in report.per_class.values()]
-        for when, report in (("own decision", before), ("moved", after))
-    }
-    return _two_bars(quantity.capitalize(), after.classes, values, "{:.0%}", _LOW_ROW_PX, ink)
-
-
-def _two_bars(
-    title: str, classes: Sequence[str], values: Mapping[str, Sequence[float]], form: str, row_px: int, ink: str
-) -> Spec:
-    """Two bars of each class, one below the other, with their numbers; `values`: name of a bar -> by class."""
-    rows: list[dict[str, Any]] = [
-        {"name": name, "when": when, "value": float(value), "text": form.format(value)}
-        for when, some in values.items()
-        for name, value in zip(classes, some, strict=True)
-    ]
-    most = max(row["value"] for row in rows) or 1.0
-    place = {
-        "y": {
-            "field": "name", "type": "nominal", "sort": list(classes), "title": None,
-            "axis": {"domain": False, "ticks": False, "labelLimit": 80},
-        },
-        "yOffset": {"field": "when", "sort": list(values)},
-        "x": {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, _HEADROOM * most]}},
-        "tooltip": [{"field": "name", "title": " "}, {"field": "when", "title": "  "},
-                    {"field": "text", "title": title}],
-    }  # fmt: skip
-    color = {
-        "field": "when", "type": "nominal", "legend": {"orient": "top", "title": None},
-        "scale": {"domain": list(values), "range": [GREY, RUN_COLORS["B"]]},
-    }  # fmt: skip
-    number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
-    return {
-        "title": {"text": title, "anchor": "start", "fontSize": 13},
-        "height": row_px * len(classes) + _AXIS_PX,
-        "data": {"values": rows},
-        "encoding": place,
-        "layer": [
-            {"mark": {"type": "bar"}, "encoding": {"color": color}},
-            {"mark": number, "encoding": {"text": {"field": "text"}}},
-        ],
-    }
+    return grouped_bars(classes, values, (GREY, RUN_COLORS["B"]), form, ink=ink, title=title)
 
 
 def _values(one: Preview, attribute: str) -> Any:

@@ -3,7 +3,7 @@
 Shapes: N faces, C patterns (a label with each run's answer), S runs, R resamples, K classes, F figures.
 """
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ _FEW = 20
 """Up to so many faces, drawing a pattern's faces one by one is cheaper than one binomial number for all of them."""
 _CHUNK = 1 << 18
 """Counts that are held at a time: 2 MiB, which fit a cache."""
+_THREADS = 2
+"""NumPy draws and multiplies without Python's lock. Each part has a seed of its own: their number changes no figure."""
 
 
 @dataclass(frozen=True)
@@ -106,43 +108,48 @@ def resampled_figures(
     Args: counts_C: faces of each pattern, at least 1; as many are drawn for a resample as there are.
     Returns: float64 (R, S, 3 + K) in 0..1, the figures in the order of `HEADLINES`, then recalls.
     """
-    rng = np.random.default_rng(seed)
     s = len(answers_SC)
     hot_CK, hot_SCK = np.eye(k)[labels_C], np.eye(k)[answers_SC]
     # One product with the drawn counts gives all sums: faces of each class, then hits and answers, run by run.
     sums = np.concatenate([hot_CK, *(hot_SCK * hot_CK), *hot_SCK], axis=1)
-    figures_RSF = np.empty((resamples, s, len(HEADLINES) + k))
-    done = 0
-    for drawn_rC in _drawn(counts_C, resamples, rng):
+
+    def figures(drawn_rC: NDArray[np.int64]) -> Floats:
         found = (drawn_rC.astype(np.float64) @ sums).reshape(len(drawn_rC), 1 + 2 * s, k)
-        figures_RSF[done : done + len(found)] = _figures(found[:, :1], found[:, 1 : s + 1], found[:, s + 1 :])
-        done += len(found)
-    return figures_RSF
+        return _figures(found[:, :1], found[:, 1 : s + 1], found[:, s + 1 :])
+
+    parts = _parts(counts_C, resamples, seed)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return np.concatenate(list(pool.map(lambda part: figures(_drawn(counts_C, *part)), parts)))
 
 
-def _drawn(counts_C: NDArray[np.int64], resamples: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Multinomial counts of the patterns, some resamples at a time.
+def _parts(counts_C: NDArray[np.int64], resamples: int, seed: int) -> list[tuple[int, np.random.SeedSequence]]:
+    """How many resamples are drawn at a time, so that they fit the processor's cache, and the seed of each part."""
+    rows = max(1, _CHUNK // max(len(counts_C), int(counts_C.sum())))
+    sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
+    return list(zip(sizes, np.random.SeedSequence(seed).spawn(len(sizes)), strict=True))
+
+
+def _drawn(counts_C: NDArray[np.int64], r: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:
+    """Multinomial counts of the patterns for some resamples, (r, C).
 
     The common patterns are drawn as counts, all others as one; the faces that fall to these are then drawn singly.
     """
+    rng = np.random.default_rng(seed)
     n, c = int(counts_C.sum()), len(counts_C)
     common_C = counts_C > _FEW
     rare_M = np.repeat(np.flatnonzero(~common_C), counts_C[~common_C])
     shares = counts_C[common_C] / n
     if len(rare_M):
         shares = np.append(shares, len(rare_M) / n)
-    rows = max(1, _CHUNK // max(c, n))
-    for start in range(0, resamples, rows):
-        r = min(rows, resamples - start)
-        found = rng.multinomial(n, shares, size=r)
-        drawn_rC = np.zeros((r, c), dtype=np.int64)
-        drawn_rC[:, common_C] = found[:, : common_C.sum()]
-        if len(rare_M):
-            singles_r = found[:, -1]
-            picked = rare_M[rng.integers(len(rare_M), size=singles_r.sum())]
-            places = np.repeat(np.arange(r) * c, singles_r) + picked
-            drawn_rC += np.bincount(places, minlength=r * c).reshape(r, c)
-        yield drawn_rC
+    found = rng.multinomial(n, shares, size=r)
+    drawn_rC = np.zeros((r, c), dtype=np.int64)
+    drawn_rC[:, common_C] = found[:, : common_C.sum()]
+    if len(rare_M):
+        singles_r = found[:, -1]
+        picked = rare_M[rng.integers(len(rare_M), size=singles_r.sum())]
+        places = np.repeat(np.arange(r) * c, singles_r) + picked
+        drawn_rC += np.bincount(places, minlength=r * c).reshape(r, c)
+    return drawn_rC
 
 
 def _figures(faces_R1K: Floats, hits_RSK: Floats, answers_RSK: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """What several charts are made of, in Vega-Lite: bars with their numbers, matrices to click; and their colours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer_core.palette import EMOTION_COLORS
@@ -12,6 +12,10 @@ SELECTION = "cell"
 """Name of a matrix's selection; its fields are `true` and `predicted`: the cell's row and column."""
 
 GREY = "#9aa1ab"
+
+_AXIS_PX = 40
+_HEADROOM = 1.4
+"""Of the longest bar; the rest is for its number, which takes a third of a chart half a narrow page wide."""
 
 
 def curve_axes(quantity: str, epochs: int) -> Spec:
@@ -72,6 +76,58 @@ def bar_spec(
     number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
     numbers = {"mark": number, "encoding": {"text": {"field": "text"}}}
     return {"height": height, "data": {"values": rows}, "encoding": place, "layer": [bars, numbers]}
+
+
+def grouped_bars(
+    names: Sequence[str],
+    values: Mapping[str, Sequence[float]],
+    colors: Sequence[str],
+    form: str,
+    *,
+    ink: str,
+    title: str = "",
+    row_px: int = 38,
+) -> Spec:
+    """Some bars for each name, one below the other, each with its number, and a legend of what they are.
+
+    Args:
+        values: what a bar is called -> its length for each name.
+        colors: of the bars, in their order.
+        form: how a number is written, as in "{:.0%}".
+        ink: colour of the numbers.
+        row_px: height of a name's bars.
+    """
+    rows = [
+        {"name": name, "bar": bar, "value": float(value), "text": form.format(value)}
+        for bar, some in values.items()
+        for name, value in zip(names, some, strict=True)
+    ]
+    most = max((row["value"] for row in rows), default=0) or 1.0
+    place = {
+        "y": {
+            "field": "name", "type": "nominal", "sort": list(names), "title": None,
+            "axis": {"domain": False, "ticks": False, "labelLimit": 80},
+        },
+        "yOffset": {"field": "bar", "sort": list(values)},
+        "x": {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, _HEADROOM * most]}},
+        "tooltip": [{"field": "name", "title": " "}, {"field": "bar", "title": "  "},
+                    {"field": "text", "title": title or "   "}],
+    }  # fmt: skip
+    color = {
+        "field": "bar", "type": "nominal", "legend": {"orient": "top", "title": None, "labelLimit": 260},
+        "scale": {"domain": list(values), "range": list(colors)},
+    }  # fmt: skip
+    number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
+    head = {"title": {"text": title, "anchor": "start", "fontSize": 13}} if title else {}
+    return head | {
+        "height": row_px * len(names) + _AXIS_PX,
+        "data": {"values": rows},
+        "encoding": place,
+        "layer": [
+            {"mark": {"type": "bar"}, "encoding": {"color": color}},
+            {"mark": number, "encoding": {"text": {"field": "text"}}},
+        ],
+    }
 
 
 def matrix(

@@ -1,61 +1,61 @@
-"""Figures and their data, ready to draw: Plotly for bars, Vega-Lite for curves and for matrices that can be clicked.
+"""A run's or two runs' figures as charts in Vega-Lite; nothing here knows Streamlit.
 
-Nothing here knows Streamlit. Vega-Lite charts are plain dicts: they are drawn again every second while a run trains,
-and a dict costs the server almost nothing.
+The charts are plain dicts: they are drawn again every second while a run trains and with each move of a slider, and a
+dict costs the server almost nothing. Plotly costs forty times as much, and its code takes a page's first second.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
-from plotly.subplots import make_subplots
 
 from fer_core.catalog import Reference
-from fer_core.chart_parts import GREY, Spec, curve_axes, curve_tip, emotion_colors, matrix
+from fer_core.chart_parts import GREY, Spec, bar_spec, curve_axes, curve_tip, emotion_colors, grouped_bars, matrix
 from fer_core.compare import Comparison
-from fer_core.evaluate import Report
+from fer_core.evaluate import Interval, Report
 from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
 from fer_core.runs import EpochRecord
 
-_MARGIN = {"l": 0, "r": 10, "t": 30, "b": 0}
 _RUN_CYCLE = (*RUN_COLORS.values(), "#8a5cc2", "#1f8f6b", "#c2487f", "#777075")
 
 
-def per_class(reports: Mapping[str, Report], figure_name: str) -> go.Figure:
-    """Recall, precision or F1 of each emotion, one bar a run."""
-    figure = go.Figure()
-    for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
-        values = [getattr(one, figure_name) for one in report.per_class.values()]
-        figure.add_trace(_bars(report.classes, values, [f"{v:.0%}" for v in values], color, run))
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", dtick=0.25)
-    return figure.update_layout(height=110 + 130 * len(reports), margin=_MARGIN, bargap=0.25, legend=_LEGEND)
+def per_class(
+    reports: Mapping[str, Report], quantity: str, *, ink: str, colors: Sequence[str] = _RUN_CYCLE, row_px: int = 38,
+    title: str = "",
+) -> Spec:  # fmt: skip
+    """`recall`, `precision` or `f1` of each emotion, one bar a report, in this order."""
+    values = {name: [getattr(one, quantity) for one in report.per_class.values()] for name, report in reports.items()}
+    classes = next(iter(reports.values())).classes
+    return grouped_bars(classes, values, colors[: len(values)], "{:.0%}", ink=ink, row_px=row_px, title=title)
 
 
-def accuracy_intervals(reports: Mapping[str, Report], comparison: Comparison) -> go.Figure:
-    """Accuracy of both runs with its 95% interval, and beside it B minus A with its own."""
-    figure = make_subplots(1, 2, subplot_titles=["accuracy", "B minus A"])
-    for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False):
-        figure.add_trace(_dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}"), 1, 1)
-    figure.update_xaxes(tickformat=".0%", row=1, col=1)
-    delta = _dot("B - A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
-    figure.add_trace(delta, 1, 2)
-    figure.add_vline(0, line_color=GREY, line_dash="dot", row=1, col=2)
-    figure.update_xaxes(tickformat="+.1%", row=1, col=2)
-    figure.update_yaxes(showticklabels=False, row=1, col=2)
-    figure.update_yaxes(range=[len(reports) - 0.6, -0.75])  # upside down, with room for the numbers above the dots
-    return figure.update_layout(height=110 + 45 * len(reports), margin=_MARGIN, showlegend=False)
+def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
+    """Accuracy of each run with its 95% interval."""
+    rows = [
+        _dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}")
+        for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False)
+    ]
+    return _dots(rows, "accuracy", ".0%", ink)
 
 
-def probabilities(shares_K: ArrayLike, classes: Sequence[str]) -> go.Figure:
+def accuracy_delta(comparison: Comparison, *, ink: str) -> Spec:
+    """B's accuracy minus A's with its 95% interval, and where 0 is."""
+    row = _dot("B minus A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
+    spec = _dots([row], "difference", "+.1%", ink)
+    zero = {
+        "data": {"values": [{"value": 0}]},
+        "mark": {"type": "rule", "strokeDash": [2, 4], "color": GREY},
+        "encoding": {"y": {"value": 0}, "y2": {"value": {"expr": "height"}}, "tooltip": {"value": None}},
+    }
+    return spec | {"layer": [zero, *spec["layer"]]}
+
+
+def probabilities(shares_K: ArrayLike, classes: Sequence[str], *, ink: str) -> Spec:
     """The seven probabilities of one face."""
-    values = np.asarray(shares_K, dtype=float)
-    figure = go.Figure(_bars(classes, values, [f"{v:.0%}" for v in values], emotion_colors(classes)))
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(range=[0, 1.15], showticklabels=False)
-    return figure.update_layout(height=240, margin=_MARGIN | {"t": 5}, showlegend=False, bargap=0.25)
+    values = np.asarray(shares_K, dtype=float).tolist()
+    texts = [f"{value:.0%}" for value in values]
+    return bar_spec(classes, values, texts, emotion_colors(classes), ink=ink, height=230, most=1.0)
 
 
 def curves(
@@ -126,24 +126,39 @@ def _row_shares(matrix_KK: NDArray[np.int64]) -> NDArray[np.float64]:
     return matrix_KK / np.maximum(matrix_KK.sum(axis=1, keepdims=True), 1)
 
 
-def _bars(names: Any, values: Any, texts: Sequence[str], color: Any, label: str = "") -> go.Bar:
-    return go.Bar(
-        y=list(names), x=list(values), text=list(texts), textposition="outside", cliponaxis=False, orientation="h",
-        marker_color=color, name=label, hovertemplate="%{y}: %{text}<extra></extra>",
-    )  # fmt: skip
-
-
-_LEGEND = {"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
-
-
-def _dot(name: str, value: float, interval: tuple[float, float], color: str, form: str) -> go.Scatter:
+def _dot(name: str, value: float, interval: Interval, color: str, form: str) -> dict[str, Any]:
     low, high = interval
-    error = {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low], "width": 6}
-    text = f"{form.format(value)}  ({form.format(low)} to {form.format(high)})"
-    return go.Scatter(
-        x=[value], y=[name], error_x=error, mode="markers+text", marker={"color": color, "size": 11},
-        text=[form.format(value)], textposition="top center", hovertemplate=text + "<extra></extra>",
-    )  # fmt: skip
+    return {
+        "name": name, "value": value, "low": low, "high": high, "color": color, "text": form.format(value),
+        "interval": f"{form.format(low)} to {form.format(high)}",
+    }  # fmt: skip
+
+
+def _dots(rows: Sequence[dict[str, Any]], title: str, form: str, ink: str) -> Spec:
+    """A dot with its interval a row, its number above it."""
+    names = [row["name"] for row in rows]
+    x = {
+        "field": "value", "type": "quantitative", "title": title, "scale": {"zero": False},
+        "axis": {"format": form, "tickCount": 5},
+    }  # fmt: skip
+    y = {
+        "field": "name", "type": "nominal", "sort": names, "title": None,
+        "axis": {"domain": False, "ticks": False, "labelLimit": 220},
+    }  # fmt: skip
+    color = {"color": {"field": "color", "type": "nominal", "scale": None}}
+    ends = {"x": x | {"field": "low"}, "x2": {"field": "high"}}
+    number = {"type": "text", "dy": -12, "color": ink, "fontSize": 12}
+    return {
+        "height": 44 * len(rows) + 70,
+        "data": {"values": list(rows)},
+        "encoding": {"y": y, "tooltip": [{"field": "name", "title": " "}, {"field": "text", "title": title},
+                                         {"field": "interval", "title": "95% interval"}]},
+        "layer": [
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": ends | color},
+            {"mark": {"type": "point", "filled": True, "size": 110, "opacity": 1}, "encoding": {"x": x, **color}},
+            {"mark": number, "encoding": {"x": x, "text": {"field": "text"}}},
+        ],
+    }  # fmt: skip
 
 
 def _curve_encoding(histories: Mapping[str, Any], quantity: str, epochs: int) -> Spec:

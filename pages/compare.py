@@ -4,7 +4,6 @@ guard()
 
 import streamlit as st
 
-from fer_core import charts
 from fer_core.compare import compare
 from fer_core.errors import FerError
 from fer_core.predictions import report_on
@@ -14,6 +13,7 @@ from ui.decision import decision_note, pick_decision, to_mistakes
 from ui.report import (
     confusion_matrices,
     differences,
+    each_emotion,
     export,
     figures_of_one,
     figures_of_two,
@@ -23,7 +23,6 @@ from ui.report import (
 )
 from ui.run_picker import offer_second, pick_run, pick_split, pick_view, runs_or_empty_state, shipped_note
 from ui.sureness import how_sure
-from ui.theme import plot
 
 st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
@@ -69,13 +68,10 @@ if comparison:
     left, right = st.columns(2)
     with left:
         differences(comparison)
-        st.markdown("**F1** of each emotion")
-        plot(charts.per_class(labels, "f1"), "f1")
+        each_emotion(labels, "f1", "F1")
     with right:
-        st.markdown("**Recall** of each emotion: how many of its faces are found")
-        plot(charts.per_class(labels, "recall"), "recall")
-        st.markdown("**Precision** of each emotion: how many of those called it are it")
-        plot(charts.per_class(labels, "precision"), "precision")
+        each_emotion(labels, "recall", "Recall: how many of its faces are found")
+        each_emotion(labels, "precision", "Precision: how many of those called it are it")
 st.subheader("How sure they are", anchor=False)
 how_sure(dict(zip(labels, predictions, strict=True)))
 st.subheader("How they learned", anchor=False)

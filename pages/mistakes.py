@@ -14,7 +14,7 @@ from ui.gallery_faces import answer_table, pictures
 from ui.paging import page_of
 from ui.report import label_note
 from ui.run_picker import pick_run, pick_split, runs_or_empty_state, shipped_note
-from ui.theme import plot
+from ui.theme import ink
 
 PER_PAGE = 120
 
@@ -79,4 +79,6 @@ with detail:
     if images is not None:
         st.image(images[place], width=220)
     st.markdown(f"labelled **{trues[place]}**, taken for **{saids[place]}**")
-    plot(charts.probabilities(found.probabilities_NK[shown[place]], found.classes), "shares")
+    st.vega_lite_chart(
+        charts.probabilities(found.probabilities_NK[shown[place]], found.classes, ink=ink()), key="shares"
+    )

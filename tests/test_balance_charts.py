@@ -8,14 +8,13 @@ import pytest
 
 from fer_core.adjust import Tradeoff
 from fer_core.balance import plan_balance
-from fer_core.balance_charts import QUANTITIES, mix_chart, moved_chart, tradeoff_chart
+from fer_core.balance_charts import QUANTITIES, mix_chart, tradeoff_chart
 from fer_core.balance_preview import preview
 from fer_core.chart_parts import GREY
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS
-from fer_core.predictions import report_on
-from tests.faces import make_predictions, random_predictions
+from tests.faces import random_predictions
 
 COUNTS = list(FER2013_TRAIN_COUNTS.values())
 ANSWERS = random_predictions(50, seed=1)
@@ -46,7 +45,7 @@ def test_each_quantity_has_two_bars_a_class_with_their_numbers(quantity):
     rows = spec["data"]["values"]
     attribute = QUANTITIES[quantity][1]
     for when, one in (("as is", before), ("balanced", after)):
-        found = {row["name"]: row["value"] for row in rows if row["when"] == when}
+        found = {row["name"]: row["value"] for row in rows if row["bar"] == when}
         assert list(found) == list(EMOTIONS)
         np.testing.assert_allclose(list(found.values()), getattr(one, attribute))
     assert len(rows) == 14
@@ -56,22 +55,10 @@ def test_each_quantity_has_two_bars_a_class_with_their_numbers(quantity):
     check_vega_lite(spec)
 
 
-@pytest.mark.parametrize("quantity", ["recall", "precision"])
-def test_a_moved_decision_has_two_bars_a_class(quantity):
-    before = report_on(make_predictions([0, 0, 3, 3], [0, 3, 3, 3]))
-    after = report_on(make_predictions([0, 0, 3, 3], [0, 0, 3, 0]))
-    spec = moved_chart(before, after, quantity, ink="#123456")
-    found = {(row["name"], row["when"]): row["value"] for row in spec["data"]["values"]}
-    by_hand = {"recall": ((0.5, 1), (1, 0.5)), "precision": ((1, 2 / 3), (2 / 3, 1))}[quantity]
-    for emotion, (was, now) in zip(("angry", "happy"), by_hand, strict=True):
-        assert (found[emotion, "own decision"], found[emotion, "moved"]) == pytest.approx((was, now))
-    check_vega_lite(spec)
-
-
 def test_the_numbers_are_written_as_a_person_reads_them():
     def text(quantity, when):
         rows = mix_chart(previewed("none"), previewed("sampler"), EMOTIONS, quantity, ink="black")["data"]["values"]
-        return next(row["text"] for row in rows if (row["name"], row["when"]) == ("disgust", when))
+        return next(row["text"] for row in rows if (row["name"], row["bar"]) == ("disgust", when))
 
     assert [text("mix", when) for when in ("as is", "balanced")] == ["1.5%", "14.3%"]
     assert [text("repeats", when) for when in ("as is", "balanced")] == ["1.00×", "9.41×"]

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fer_core.bootstrap import RESAMPLES, _drawn, intervals_of_one, paired_intervals, resampled_figures
+from fer_core.bootstrap import RESAMPLES, _drawn, _parts, intervals_of_one, paired_intervals, resampled_figures
 from fer_core.compare import joint_counts
 from fer_core.evaluate import Z95, evaluate
 from fer_core.labels import EMOTIONS
@@ -25,6 +25,11 @@ def draw_pair(n, seed, recall_a=0.6, recall_b=0.6, shares=SHARES):
     hits = [np.where(noise[i], rng.random(n), ease) < (recall_a, recall_b)[i] for i in (0, 1)]
     wrong = (labels + rng.integers(1, len(shares), n)) % len(shares)
     return labels, *(np.where(hit, labels, wrong) for hit in hits)
+
+
+def drawn_counts(counts, resamples):
+    """How often each pattern is drawn, as `resampled_figures` does by seed 0."""
+    return np.concatenate([_drawn(counts, *part) for part in _parts(counts, resamples, 0)])
 
 
 def figures_of(labels, answers, k=K):
@@ -72,7 +77,7 @@ def test_each_resample_is_judged_as_evaluate_judges_a_split(n):
     labels, a, b = draw_pair(n, seed=4, shares=np.array([0.6, 0.3, 0.08, 0.02]))
     patterns = patterns_of(labels, a, b)
     ours = resampled_figures(*patterns, 4, resamples=40, seed=0)
-    drawn = np.concatenate(list(_drawn(patterns[2], 40, np.random.default_rng(0))))
+    drawn = drawn_counts(patterns[2], 40)
     for counts, found in zip(drawn, ours, strict=True):
         assert counts.sum() == n
         for run in (0, 1):
@@ -83,7 +88,7 @@ def test_each_resample_is_judged_as_evaluate_judges_a_split(n):
 @pytest.mark.parametrize("counts", [[7], [500], [500, 300], [3, 2, 1], [400, 30, 20, 21, 5, 1, 1]])
 def test_how_often_a_pattern_is_drawn_is_multinomial(counts):
     counts, resamples = np.array(counts), 20_000
-    found = np.concatenate(list(_drawn(counts, resamples, np.random.default_rng(0))))
+    found = drawn_counts(counts, resamples)
     assert found.shape == (resamples, len(counts)) and (found.sum(axis=1) == counts.sum()).all()
     n, share = counts.sum(), counts / counts.sum()
     covariance = n * (np.diag(share) - np.outer(share, share))

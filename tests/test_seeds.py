@@ -61,7 +61,8 @@ def test_the_order_of_faces_and_runs_does_not_matter():
     turned = replace(b[1], hashes_N=b[1].hashes_N[::-1], labels_N=b[1].labels_N[::-1], logits_NK=b[1].logits_NK[::-1])
     one, other = compare_seeds(a, b), compare_seeds(a[::-1], [turned, b[0]])
     assert one.accuracy.delta == pytest.approx(other.accuracy.delta)
-    assert one.accuracy.ci95 == pytest.approx(other.accuracy.ci95, abs=0.01)
+    # Other faces are drawn: the same but for the resamples' own noise, which three seeds against two magnify.
+    assert one.accuracy.ci95 == pytest.approx(other.accuracy.ci95, abs=0.03)
 
 
 def test_one_seed_speaks_for_its_faces_alone_and_says_so():

@@ -7,18 +7,18 @@ from typing import Literal
 import streamlit as st
 
 from fer_core import charts
-from fer_core.balance_charts import moved_chart
 from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
 from fer_core.cell_groups import both_answers
-from fer_core.chart_parts import SELECTION, Spec
+from fer_core.chart_parts import GREY, SELECTION, Spec
 from fer_core.compare import Comparison
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.evaluate import Report
+from fer_core.palette import RUN_COLORS
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
 from fer_core.verdict import verdict
 from ui.cell_faces import Cell, cell_faces, cell_in_address, remember
-from ui.theme import ink, plot
+from ui.theme import ink
 
 _HEADLINES = {
     "accuracy": "Accuracy",
@@ -78,7 +78,11 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
         column.metric(f"{title}, B", _form(name, b), f"{_form(name, b - a, '+')} against A", delta_color=color)
     labels = [f"{letter}: {name}" for letter, name in zip("AB", reports, strict=True)]
     named = dict(zip(labels, reports.values(), strict=True))
-    plot(charts.accuracy_intervals(named, comparison), "intervals")
+    accuracies, delta = st.columns([1.25, 1])
+    with accuracies:
+        st.vega_lite_chart(charts.accuracy_intervals(named, ink=ink()), key="intervals")
+    with delta:
+        st.vega_lite_chart(charts.accuracy_delta(comparison, ink=ink()), key="interval of the difference")
     st.caption(
         f"On the {comparison.a.n:,} faces that both judged, B is right on {comparison.fixed} that A gets wrong, and "
         f"wrong on {comparison.broken} that A gets right (McNemar p = {comparison.mcnemar_p:.2g}). Intervals: 95%, "
@@ -91,6 +95,11 @@ def _in_words(joint: bytes, names: tuple[str, str], _comparison: Comparison) -> 
     return verdict(_comparison, *names)
 
 
+def each_emotion(reports: Mapping[str, Report], quantity: str, title: str) -> None:
+    """Recall, precision or F1 of each emotion, one bar a run."""
+    st.vega_lite_chart(charts.per_class(reports, quantity, ink=ink(), title=title), key=quantity)
+
+
 def moved_figures(before: Report, after: Report) -> None:
     """Headline figures of a run whose decision was moved, with what that changed; recall and precision by emotion."""
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
@@ -100,8 +109,11 @@ def moved_figures(before: Report, after: Report) -> None:
         column.metric(title, _form(name, now), change, delta_color=color)
     for column, quantity in zip(st.columns(2), ("recall", "precision"), strict=True):
         with column:
-            spec = moved_chart(before, after, quantity, ink=ink())
-            st.vega_lite_chart(spec, key=f"moved {quantity}", width="stretch")
+            spec = charts.per_class(
+                {"own decision": before, "moved": after}, quantity, ink=ink(), colors=(GREY, RUN_COLORS["B"]),
+                row_px=34, title=quantity.capitalize(),
+            )  # fmt: skip
+            st.vega_lite_chart(spec, key=f"moved {quantity}")
 
 
 @st.fragment  # the toggle and a click draw the matrices anew, not the page
