@@ -75,8 +75,13 @@ def ship(run: Run, name: str) -> Path:
 
 def _portable(run: Run) -> RunConfig:
     config = run.config()
-    if config.plugin or _PATH.search(config.weights):
-        what = f"--plugin {config.plugin}" if config.plugin else f"--weights {config.weights}"
+    foreign = {
+        "plugin": config.plugin,
+        "review": config.review,
+        "weights": _PATH.search(config.weights) and config.weights,
+    }
+    if named := next((name for name, value in foreign.items() if value), None):
+        what = f"--{named} {foreign[named]}"
         raise RunError(f"run {run.name!r} was trained with {what}, which others do not have; it cannot be shipped.")
     assert config.epochs is not None, "a run's configuration is resolved"
     return config.changed(data=None, ferplus=None).resolved(config.epochs)

@@ -232,6 +232,23 @@ FLAGS: dict[str, Entry] = {
 VOTED_FLAGS = frozenset({"not_a_face", "low_agreement"})
 """The flags that FER+'s votes tell."""
 
+VERDICTS: dict[str, Entry] = {
+    "wrong label": Entry("Wrong label", "The face shows another emotion than its label says."),
+    "unclear": Entry("Unclear", "Nobody can tell which emotion this is."),
+    "not a face": Entry("Not a face", "There is no face in the picture, or none that could be judged."),
+}
+"""What a person can say of a face in the review list."""
+REVIEW_ACTIONS: dict[str, Entry] = {
+    "drop": Entry("Left out", "Every marked training face is left out."),
+    "relabel": Entry("Relabelled", "A marked training face gets the proposed emotion; without one it is left out."),
+}
+"""What a training does with the faces of a review list."""
+
+HELD_OUT = "held_out"
+"""The fold of `train` that a run with --folds did not train on, as a split of its answers."""
+JUDGED_SPLITS: tuple[str, ...] = ("public", "private", HELD_OUT)
+"""The splits that a run may have answers on; no run has all three."""
+
 OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry("SGD", "Stochastic gradient descent with Nesterov momentum 0.9."),
     "adam": Entry("Adam", "Adam; weight decay is added to the gradient (L2).", "Kingma & Ba 2015, arXiv 1412.6980"),

@@ -48,6 +48,17 @@ class BothAnswers:
         return {name: rows for name, rows in found.items() if len(rows)}
 
 
+def places_in(a: SplitPredictions, b: SplitPredictions) -> NDArray[np.int64]:
+    """Where each of A's faces stands among B's answers, int64 of A's length; -1 where B did not judge it.
+
+    Raises: RunError: the runs cannot be compared (`compare.joined_rows`).
+    """
+    rows_a, rows_b = joined_rows(a, b)
+    places = np.full(len(a.labels_N), -1)
+    places[rows_a] = rows_b
+    return places
+
+
 def both_answers(a: SplitPredictions, b: SplitPredictions) -> BothAnswers:
     """Raises: RunError: the runs cannot be compared (`compare.joined_rows`)."""
     rows_a, rows_b = joined_rows(a, b)

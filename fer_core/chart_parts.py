@@ -97,7 +97,7 @@ def grouped_bars(
         ink: colour of the numbers.
         row_px: height of a name's bars.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": name, "bar": bar, "value": float(value), "text": form.format(value)}
         for bar, some in values.items()
         for name, value in zip(names, some, strict=True)

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubCommand, SettingsConfigDict, SettingsError
 
 from fer_core import console, launcher
-from fer_core.catalog import VIEWS, check_name
+from fer_core.catalog import JUDGED_SPLITS, VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
+from fer_core.cli_map import Map
 from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
@@ -23,7 +24,6 @@ from fer_core.config import RunConfig
 from fer_core.config_text import flag, one_line
 from fer_core.errors import FerError, RunError
 from fer_core.files import folder_atomic, refuse_existing, writing_into
-from fer_core.labels import SPLITS
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
 from fer_core.run_adjustment import called, decided, decision_words
@@ -31,7 +31,7 @@ from fer_core.runs import Run, damaged_runs, find_run, known_runs
 from fer_core.seeds import compare_seeds, same_setting
 from fer_core.verdict import verdict, verdict_of_seeds
 
-Split = Field("private", description="The split to judge: public or private.")
+Split = Field("private", description="The split to judge: public, private, or held_out of one of several folds.")
 View = Field("none", description=f"The test-time view: {', '.join(VIEWS)}.")
 _TAU = (
     "Decide by this tau: 0 is the net's own decision, 1 takes out how common each emotion was in training. Left out: "
@@ -173,6 +173,7 @@ class Cli(BaseSettings):
     compare: CliSubCommand[Compare]
     recipes: CliSubCommand[Recipes]
     reproduce: CliSubCommand[Reproduce]
+    map: CliSubCommand[Map]
     runs: CliSubCommand[Runs]
 
     @classmethod
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answers(run: Run, split: str, view: str, tau: float | None) -> SplitPredictions:
-    check_name("split to judge", split, [name for name in SPLITS if name != "train"])
+    check_name("split to judge", split, JUDGED_SPLITS)
     return decided(run, split, check_name("view", view, VIEWS), tau)
 
 
@@ -256,6 +257,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("compare",): Compare,
     ("recipes",): Recipes,
     ("reproduce",): Reproduce,
+    ("map",): Map,
     ("runs",): Runs,
     (): Cli,
 }

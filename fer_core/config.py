@@ -6,6 +6,7 @@ Bounds and help text live in the fields; command-line flags and the Train page's
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,6 +29,7 @@ NAMED: dict[str, tuple[str, Any]] = {
     "schedule": ("schedule", catalog.SCHEDULES),
     "normalisation": ("normalisation", catalog.NORMALISATIONS),
     "select_by": ("selection metric", catalog.SELECTION_METRICS),
+    "review_action": ("review action", catalog.REVIEW_ACTIONS),
     "device": ("device", catalog.DEVICES),
     "precision": ("precision", catalog.PRECISIONS),
 }
@@ -61,6 +63,18 @@ class RunConfig(BaseModel):
         le=1,
         description="Training faces on whose top emotion a smaller share of taggers agrees are left out.",
     )
+    review: str | None = Field(
+        None,
+        title="Review list",
+        description="A list of faces that people marked, whose training faces are dropped or relabelled.",
+    )
+    review_action: str = Field(
+        "drop", description=f"What is done with marked training faces: {', '.join(catalog.REVIEW_ACTIONS)}."
+    )
+    folds: int = Field(
+        0, ge=0, le=10, description="Train on all but one of so many folds of train, and answer that one; 0: no folds."
+    )
+    fold: int = Field(0, ge=0, le=9, description="The fold that is not trained on: 0 to --folds less one.")
     plugin: str | None = Field(None, description="A Python file that registers models of your own; it is run.")
     model: str = Field("small", description=f"The net: {', '.join(catalog.MODELS)}.")
     image_size: int | None = Field(
@@ -255,6 +269,18 @@ class RunConfig(BaseModel):
             raise ConfigError(f"--head-first-epochs is {self.head_first_epochs}; it should be less than --epochs.")
         return self
 
+    @model_validator(mode="after")
+    def _review_and_folds_fit(self) -> Self:
+        if self.review is not None and self.labels != "fer":
+            raise ConfigError(
+                f"--review goes with --labels fer alone, and here is {self.labels}: marks are of FER2013's labels."
+            )
+        if self.folds == 1:
+            raise ConfigError("--folds is 1; it should be 0 for none, or 2 or more.")
+        if self.fold and self.fold >= self.folds:
+            raise ConfigError(f"--fold is {self.fold}; it should be less than --folds, which is {self.folds}.")
+        return self
+
     def _find_augmentation(self) -> Augmentation:
         try:
             return augmentations.find(self.augment).augmentation
@@ -299,6 +325,8 @@ class RunConfig(BaseModel):
             lr=catalog.DEFAULT_LEARNING_RATES[self.optimizer] if self.lr is None else self.lr,
             epochs=default_epochs if self.epochs is None else self.epochs,
             early_size=self.early_size if self.early_share else None,
+            # A run may be resumed from another folder.
+            review=None if self.review is None else str(Path(self.review).resolve()),
         )
 
     def augmentation(self) -> Augmentation:
@@ -362,6 +390,8 @@ class RunConfig(BaseModel):
             found.append(f"{' and '.join(twice)} each make up for how common an emotion is: together they do so twice.")
         if self.warmup_epochs and self.schedule == "onecycle":
             found.append("--warmup-epochs is not used: one cycle has a warm-up of its own.")
+        if self.review_action != "drop" and self.review is None:
+            found.append("--review-action is not used: no --review names a list of faces.")
         return found
 
 

@@ -1,25 +1,28 @@
 """From a configuration to a finished run: the only place where data, model, training and evaluation meet.
 
 Training sees `train`. `public` selects the epoch. `private` is read once, at the end, by the weights that `public`
-chose; a stopped run does not read it.
+chose; a stopped run does not read it. A run with folds sees `train` without one fold, answers that fold at the end, and
+does not read `private` at all.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from fer_core.augment import augment_bytes
 from fer_core.balance import plan_balance
+from fer_core.catalog import HELD_OUT
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, open_store, resolve_config
 from fer_core.data.labelling import judged_by
-from fer_core.data.views import judged_view, training_view
+from fer_core.data.views import AppliedReview, held_out_rows, judged_view, reviewed_view
 from fer_core.environment import describe_environment
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.labels import SPLITS
@@ -67,9 +70,27 @@ class _Faces:
     store: FaceStore
     train: FaceStore
     judged: FaceStore
+    held_out_rows: NDArray[np.int64]
+    """The fold of `train` that is not trained on; none without folds."""
+    review: AppliedReview | None
 
     def view(self, split: str) -> FaceStore:
         return self.train if split == "train" else self.judged
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Those of the view; of the held-out fold, those that the view judges by."""
+        if split == HELD_OUT:
+            return np.intersect1d(self.held_out_rows, self.judged.rows("train"))
+        return self.view(split).rows(split)
+
+    def learned_rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of `train` among which copies of this split's faces are looked for.
+
+        All of `train`, also what this run left out: the figure without copies has the same n in each run. Only the fold
+        that is held out would be told from itself.
+        """
+        rows = self.store.rows("train")
+        return np.setdiff1d(rows, self.held_out_rows) if split == HELD_OUT else rows
 
 
 def check_trainable(config: RunConfig, store: FaceStore) -> ModelCost:
@@ -85,12 +106,13 @@ def check_trainable(config: RunConfig, store: FaceStore) -> ModelCost:
 
 
 def _faces(config: RunConfig, store: FaceStore) -> _Faces:
-    return _Faces(store, training_view(store, config), judged_view(store, config))
+    train, review = reviewed_view(store, config)
+    return _Faces(store, train, judged_view(store, config), held_out_rows(store, config), review)
 
 
 def _check(config: RunConfig, faces: _Faces) -> None:
     for split in SPLITS:
-        if not len(faces.view(split).rows(split)):
+        if not len(faces.rows(split)):
             source = faces.store.source
             raise DataError(f"{source}: no faces in split {split!r}; training needs train, public and private.")
     plan_balance(faces.train.counts_SK[SPLITS.index("train")], config)
@@ -116,11 +138,11 @@ def _train(run: Run, on_epoch: OnEpoch, on_step: OnStep) -> None:
     _check(config, faces)
     placement = choose_placement(config.device, config.precision)
     keep_freed_memory()
-    train, public = (_tensors(faces.view(split), split, placement.device) for split in ("train", "public"))
+    train, public = (_tensors(faces, split, placement.device) for split in ("train", "public"))
     begun = run.last.exists()
     # What a resumed run started from lies in its checkpoint; the file or run that it came from may be gone.
     trainer = _make_trainer(faces.train, train, config.changed(weights="none") if begun else config, placement)
-    history = _resume(run, trainer, faces.train)
+    history = _resume(run, trainer, faces)
     weights = run.environment().get("weights", "") if begun else getattr(trainer.model, "loaded", "")
     run.write_environment(_environment(faces, config, trainer) | {"weights": weights})
     with _logged(run, config, train, len(history)) as log:
@@ -156,9 +178,11 @@ def _epochs(run: Run, trainer: Trainer, faces: _Faces, public: FaceTensors, watc
 
 
 def _judge(run: Run, trainer: Trainer, faces: _Faces, watch: "_Watch", log: TensorBoardLog | None) -> None:
-    """Write the answers of the weights that `public` chose; those on `private` only where the training is complete."""
+    """Write the answers of the weights that `public` chose; those on `private`, or instead on the fold that was held
+    out, only where the training is complete."""
     run.update_status(message="judging the best epoch")
-    splits = ("public",) if trainer.stopped else ("public", "private")
+    last = HELD_OUT if trainer.config.folds else "private"
+    splits = ("public",) if trainer.stopped else ("public", last)
     predictions = _predict(run, trainer, faces, splits, watch)
     run.write_predictions(predictions)
     if log:
@@ -196,9 +220,9 @@ class _Watch:
         return time.monotonic() - self.written > _HEARTBEAT_S
 
 
-def _tensors(view: FaceStore, split: str, device: torch.device) -> FaceTensors:
+def _tensors(faces: _Faces, split: str, device: torch.device) -> FaceTensors:
     """A split's faces on the device. What is read of the mapped store is let go, so that it does not count twice."""
-    rows = view.rows(split)
+    view, rows = faces.view(split), faces.rows(split)
     images = np.empty((len(rows), *view.images_NHW.shape[1:]), np.uint8)
     for start in range(0, len(rows), _COPIED_AT_ONCE):
         part = slice(start, start + _COPIED_AT_ONCE)
@@ -231,11 +255,16 @@ def _logged(run: Run, config: RunConfig, train: FaceTensors, epochs_done: int) -
         yield log
 
 
-def _resume(run: Run, trainer: Trainer, store: FaceStore) -> list[EpochRecord]:
+def _resume(run: Run, trainer: Trainer, faces: _Faces) -> list[EpochRecord]:
     """Put the trainer where the last checkpoint left it, and give the history up to there."""
     if not run.last.exists():
         return []
-    record = run.environment()
+    record, store = run.environment(), faces.train
+    if faces.review and (record.get("review") or {}).get("digest") != faces.review.digest:
+        raise RunError(
+            f"{trainer.config.review} has changed since run {run.name!r} was begun; "
+            "undo the marks made since, or train a new run."
+        )
     trained_on = record.get("data", {}).get("fingerprint")
     if trained_on != store.fingerprint:
         raise RunError(
@@ -265,6 +294,7 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
     return {
         **describe_environment(),
         "plugin_sha256": plugin_digest(config.plugin) if config.plugin else None,
+        "review": asdict(faces.review) if faces.review else None,
         "placement": str(trainer.placement),
         "accelerator": trainer.placement.accelerator,
         "threads": torch.get_num_threads(),
@@ -281,16 +311,15 @@ def _predict(
 ) -> dict[str, SplitPredictions]:
     """The answers of the weights that `public` chose; the trainer lends its model's structure and its device.
 
-    Here, and nowhere before, the pictures of `private` are read.
+    Here, and nowhere before, the pictures of `private` (or of the fold that is held out) are read.
     """
     load_weights(run.best, trainer.evaluated_model)
     return {split: _predict_split(trainer, faces, split, watch) for split in splits}
 
 
 def _predict_split(trainer: Trainer, faces: _Faces, split: str, watch: _Watch) -> SplitPredictions:
-    view = faces.judged
-    rows = view.rows(split)
-    images = _tensors(view, split, trainer.placement.device).images_NHW
+    view, rows = faces.judged, faces.rows(split)
+    images = _tensors(faces, split, trainer.placement.device).images_NHW
     logits = {look: trainer.predict(images, look, watch.beat).cpu().numpy() for look in trainer.config.views}
     return SplitPredictions(
         rows_N=rows,
@@ -299,7 +328,6 @@ def _predict_split(trainer: Trainer, faces: _Faces, split: str, watch: _Watch) -
         logits_NK=logits.pop("none"),
         classes=view.classes,
         fingerprint=view.fingerprint,
-        # Against all of `train`, also what this run left out: the figure without copies has the same n in each run.
-        in_train_N=np.isin(view.hashes_N[rows], faces.store.hashes_N[faces.store.rows("train")]),
+        in_train_N=np.isin(view.hashes_N[rows], faces.store.hashes_N[faces.learned_rows(split)]),
         more_NK=logits,
     )

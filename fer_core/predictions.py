@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_core.catalog import VIEWS
+from fer_core.catalog import HELD_OUT, JUDGED_SPLITS, VIEWS
 from fer_core.errors import RunError
 from fer_core.evaluate import Report, evaluate
 from fer_core.files import write_atomic
@@ -67,7 +67,7 @@ def write_predictions(path: Path, predictions: Mapping[str, SplitPredictions]) -
 def predicted_splits(path: Path) -> tuple[str, ...]:
     """The splits that the file holds. Raises: RunError: it is damaged."""
     with _opened(path) as file:
-        return tuple(split for split in ("public", "private") if f"{split}_labels" in file)
+        return tuple(split for split in JUDGED_SPLITS if f"{split}_labels" in file)
 
 
 def predicted_views(path: Path, split: str) -> tuple[str, ...]:
@@ -110,10 +110,13 @@ def _opened(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _no_such_split(file: Mapping[str, Any], split: str, run: str) -> str:
     has = ", ".join(name.removesuffix("_labels") for name in file if name.endswith("_labels"))
-    return (
-        f"run {run!r} has no predictions on {split!r} (it has: {has}). private is read once, when a training ends by "
-        "itself; resume a stopped run to get there."
-    )
+    if f"{HELD_OUT}_labels" in file:
+        why = "A run with --folds answers the fold that it did not train on, and does not read private."
+    elif split == HELD_OUT:
+        why = "Only a run with --folds holds a fold out, and answers it when its training ends by itself."
+    else:
+        why = "private is read once, when a training ends by itself; resume a stopped run to get there."
+    return f"run {run!r} has no predictions on {split!r} (it has: {has}). {why}"
 
 
 def _logits_key(split: str, view: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fer_core.augmentations import BUILT_IN
@@ -178,7 +179,7 @@ def _varied(dumps: Sequence[dict[str, Any]]) -> set[str]:
 def _phrase(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return _title(name) if value else f"no {_title(name)}"
-    return f"{_title(name)} {_value(value)}"
+    return f"{_title(name)} {_value(Path(value).name if name == 'review' else value)}"
 
 
 def _title(name: str) -> str:

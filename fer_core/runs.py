@@ -174,7 +174,7 @@ class Run:
         write_predictions(self._predictions, predictions)
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that have predictions: none, `public`, or both. Raises: RunError: the file is damaged."""
+        """Those of `catalog.JUDGED_SPLITS` that have predictions. Raises: RunError: the file is damaged."""
         return predicted_splits(self._predictions) if self._predictions.exists() else ()
 
     @property
@@ -320,7 +320,14 @@ def free_names(configs: Iterable[RunConfig]) -> list[str]:
 
 def _plain_stem(config: RunConfig) -> str:
     labels = () if config.labels == "fer" else (config.labels,)
-    return "-".join((config.model, *labels, "as-is" if config.balance == "none" else _plain(config.balance)))
+    balance = "as-is" if config.balance == "none" else _plain(config.balance)
+    return "-".join((config.model, *labels, balance, *_special_faces(config)))
+
+
+def _special_faces(config: RunConfig) -> list[str]:
+    """What is special about the faces that are trained on."""
+    review = [config.review_action] if config.review else []
+    return review + ([f"fold-{config.fold}-of-{config.folds}"] if config.folds else [])
 
 
 def _plain(value: str) -> str:
@@ -331,7 +338,7 @@ def _plain(value: str) -> str:
 def _recipe_stem(config: RunConfig) -> str:
     changed = config.differences()
     what = [_plain(str(changed[name])) for name in ("model", "labels", "balance") if name in changed]
-    return "-".join((str(config.recipe).replace("/", "-"), *what))
+    return "-".join((str(config.recipe).replace("/", "-"), *what, *_special_faces(config)))
 
 
 def _is_run(path: Path) -> bool:

@@ -22,7 +22,7 @@ from fer_core.runs import Run
 
 _NO_SETTING = frozenset({"data", "ferplus", "seed", "device", "precision", "tensorboard", "views"})
 """Fields in which runs of one setting may differ: where the data lies, the seed, and what is only written or shown."""
-_PATHS = ("weights", "plugin")
+_PATHS = ("weights", "plugin", "review")
 _RESAMPLES = 2_000
 """Only variances are taken from them; so many give each within about 3%."""
 

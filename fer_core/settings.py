@@ -21,5 +21,7 @@ class Settings(BaseSettings):
     """Where the runs are that come with the explorer; they are only read."""
     recipes: Path = Path("recipes")
     """Where augmentation recipes are saved under names of your own."""
+    reviews: Path = Path("reviews")
+    """Where the list is kept of faces that people marked."""
     plugins: str = ""
     """Python files with models of your own, put together as $PATH is. Each of them is run."""

@@ -4,81 +4,65 @@ guard()
 
 import streamlit as st
 
-from fer_core import charts
+from fer_core.cell_groups import places_in
 from fer_core.errors import FerError
 from fer_core.mistakes import answers
 from fer_core.run_adjustment import decided
+from ui.attention import mean_attention, warm_up
 from ui.decision import decision_note, pick_decision
-from ui.gallery import face_gallery
-from ui.gallery_faces import answer_table, pictures
-from ui.paging import page_of
+from ui.gallery_faces import faces_in_data
+from ui.label_view import likely_errors, model_or_label
+from ui.looked import Looked
+from ui.map_view import map_view
+from ui.mistake_faces import mistake_faces
 from ui.report import label_note
+from ui.review_view import review_view
 from ui.run_picker import pick_run, pick_split, runs_or_empty_state, shipped_note
-from ui.theme import ink
 
-PER_PAGE = 120
+LOOKS = ("faces", "model or label", "label errors", "where it looks", "map", "review list")
 
 st.title("Mistakes", anchor=False)
+warm_up()
 runs = runs_or_empty_state("A look at mistakes")
-top = st.columns([1.5, 1, 1, 1.4])
+top = st.columns([1.5, 1.5, 1.2, 1], vertical_alignment="bottom")
 with top[0]:
     run = pick_run("Run", runs, key="run")
     assert run is not None, "there is at least one run"
-kind, moved, sure = st.columns([1, 1, 2.4], vertical_alignment="bottom")
-with moved:
-    tau = pick_decision(run, key="mistakes_tau")
-with top[3]:
+with top[1]:
+    other = pick_run("Beside it", {name: one for name, one in runs.items() if one != run}, key="beside", index=None)
+with top[2]:
     split = pick_split([run], key="mistakes_on")
+with top[3]:
+    tau = pick_decision(run, key="mistakes_tau")
+look = st.segmented_control(
+    "Look at", LOOKS, default=LOOKS[0], required=True, key="look", bind="query-params", label_visibility="collapsed"
+)
 try:
-    found = answers(decided(run, split, tau=tau))
+    predictions = decided(run, split, tau=tau)
+    found = answers(predictions)
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
+beside = None
+if other:
+    try:
+        theirs = decided(other, split)
+        beside = (other.name, answers(theirs), places_in(predictions, theirs))
+    except FerError as error:
+        st.caption(f":material/info: {other.name} cannot stand beside it: {error}")
 shipped_note([run])
 label_note([run])
 decision_note(split, [tau])
-emotions = ["any", *found.classes]
-with top[1]:
-    true = st.selectbox("True emotion", emotions, key="true", bind="query-params")
-with top[2]:
-    predicted = st.selectbox("Taken for", emotions, key="predicted", bind="query-params")
-with kind:
-    show = st.segmented_control(
-        "Show", ["mistakes", "all"], default="mistakes", required=True, key="show", bind="query-params"
-    )
-with sure:
-    confidence = st.slider("How sure the model was", 0.0, 1.0, (0.0, 1.0), 0.01, key="sure", bind="query-params")
-rows = found.select(
-    true=None if true == "any" else true,
-    predicted=None if predicted == "any" else predicted,
-    confidence=confidence,
-    only_wrong=show == "mistakes",
-)
-st.caption(f"{len(rows):,} of {len(found.labels_N):,} faces, the surest first. Click one for its probabilities.")
-if not len(rows):
-    st.info("No face fits these filters. Widen one of them.", icon=":material/filter_alt_off:")
-    st.stop()
-
-shown = page_of(rows, PER_PAGE, key="mistakes_page")
-images = pictures(run, found.hashes_N, shown)
-trues = [found.classes[label] for label in found.labels_N[shown]]
-saids = [found.classes[label] for label in found.predicted_N[shown]]
-captions = [
-    f"{true} → {said}\n{share:.0%}" for true, said, share in zip(trues, saids, found.confidence_N[shown], strict=True)
-]
-tones = ["right" if true == said else "wrong" for true, said in zip(trues, saids, strict=True)]
-gallery, detail = st.columns([2.6, 1])
-if images is None:
-    with gallery:
-        picked = answer_table(trues, saids, found.confidence_N[shown], key="answers")
+looked = Looked(run, split, found, predictions, faces_in_data(run, found.hashes_N), beside)
+if look == "model or label":
+    model_or_label(looked)
+elif look == "label errors":
+    likely_errors(looked)
+elif look == "where it looks":
+    mean_attention(looked)
+elif look == "map":
+    map_view(looked)
+elif look == "review list":
+    review_view(looked.store)
 else:
-    with gallery.container(height=640, border=False):
-        picked = face_gallery(images, captions, key="mistakes", tones=tones)
-with detail:
-    place = picked or 0
-    if images is not None:
-        st.image(images[place], width=220)
-    st.markdown(f"labelled **{trues[place]}**, taken for **{saids[place]}**")
-    st.vega_lite_chart(
-        charts.probabilities(found.probabilities_NK[shown[place]], found.classes, ink=ink()), key="shares"
-    )
+    mistake_faces(looked)

@@ -9,7 +9,7 @@ from tests.browser import app_server, browser  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def own_places(monkeypatch, tmp_path, tmp_path_factory):
-    """No test touches the user's cache, runs, recipes or plugins, nor finds a shipped run that it did not put there.
+    """No test touches the user's cache, runs, recipes, reviews or plugins, nor finds a shipped run that is not its own.
 
     The cache is the session's, so that the sample is drawn only once.
     """
@@ -17,6 +17,7 @@ def own_places(monkeypatch, tmp_path, tmp_path_factory):
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("FER_SHIPPED", str(tmp_path / "shipped"))
     monkeypatch.setenv("FER_RECIPES", str(tmp_path / "recipes"))
+    monkeypatch.setenv("FER_REVIEWS", str(tmp_path / "reviews"))
     monkeypatch.setenv("FER_PLUGINS", "")
 
 

@@ -282,7 +282,7 @@ def test_what_cannot_be_judged_is_one_line(words, complaint):
     assert "no run named 'one'" in complaint(*words)
     run = write_run("one", state="stopped", public=random_predictions(4, seed=1))
     assert "private is read once" in complaint(*words)
-    assert complaint(*words, "--split", "train") == "no split to judge named 'train'. Known: private, public."
+    assert complaint(*words, "--split", "train") == "no split to judge named 'train'. Known: held_out, private, public."
     (run.path / "predictions.npz").write_bytes(b"PK\x03\x04damaged")
     assert complaint(*words).startswith(f"{run.path / 'predictions.npz'}: damaged (")
 
@@ -411,6 +411,14 @@ BAD_FLAGS = [
         ["--sweep", "--recipe", "cnn6"],
         "no recipe to sweep named 'cnn6'. Known: resnet18-224, vgg11-224, vgg16-frozen.",
     ),
+    (
+        ["--review", "nope.jsonl"],
+        "{here}/nope.jsonl: no such review list. Mark faces on the Mistakes page, or leave --review out.",
+    ),
+    (["--review-action", "drip"], "--review-action: no review action named 'drip'. Did you mean 'drop'? "
+     "Known: drop, relabel."),
+    (["--folds", "1"], "--folds is 1; it should be 0 for none, or 2 or more."),
+    (["--fold", "2", "--folds", "2"], "--fold is 2; it should be less than --folds, which is 2."),
     (
         ["--plugin", "nope.py"],
         "{here}/nope.py: no such file. --plugin names a Python file that registers models of your own.",

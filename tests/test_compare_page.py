@@ -103,7 +103,7 @@ def test_what_is_kept_with_a_run_decides_on_every_page(movable):
     assert "**A: mine (tau 1)**" in text_of(at)
     at.toggle(key="tau_a_kept").set_value(False).run()
     assert "**A: mine**" in text_of(at)
-    assert "0 of 56 faces" in text_of(open_page("mistakes", run="mine"))
+    assert "No face fits these filters." in text_of(open_page("mistakes", run="mine"))
     assert "8 of 56 faces" in text_of(open_page("mistakes", run="mine", mistakes_tau_kept="false"))
 
 

@@ -40,6 +40,8 @@ NUMBERS = {
     "ema_decay": (0, 0.9999, -0.1, 1),
     "patience": (0, 1000, -1, 1001),
     "seed": (0, 2**31 - 1, -1, 2**31),
+    "folds": (0, 10, -1, 11),
+    "fold": (0, 9, -1, 10),
 }
 NAMES = {
     "labels": catalog.LABELS,
@@ -51,6 +53,7 @@ NAMES = {
     "optimizer": catalog.OPTIMIZERS,
     "schedule": catalog.SCHEDULES,
     "select_by": catalog.SELECTION_METRICS,
+    "review_action": catalog.REVIEW_ACTIONS,
     "device": catalog.DEVICES,
     "precision": catalog.PRECISIONS,
 }
@@ -61,6 +64,7 @@ BESIDE = {
     "image_size": {"model": "mine", "plugin": "mine.py"},
     "early_size": {"model": "mine", "plugin": "mine.py"},
     "early_share": {"early_size": 32},
+    "fold": {"folds": 10},
 }
 """What else has to be set for a number to be allowed at its bounds."""
 
@@ -99,6 +103,11 @@ def random_config(seed):
         values["early_share"] = 0.0
     for field in ("head_first_epochs", "balance_defer_epochs"):
         values[field] = rng.randint(0, (values["epochs"] or 10) - 1)
+    values["folds"] = rng.choice([0, rng.randint(2, 10)])
+    values["fold"] = rng.randint(0, max(values["folds"] - 1, 0))
+    values["review"] = rng.choice([None, "/some where/review.jsonl"])
+    if values["review"]:
+        values["labels"] = "fer"
     values["balance_cap"] = max(1.0, values["balance_cap"])
     return RunConfig.parse(values)
 
@@ -106,7 +115,7 @@ def random_config(seed):
 def test_every_field_is_a_number_or_a_name_that_is_tested_here():
     assert set(RunConfig.model_fields) - {*NUMBERS, *NAMES} == {
         "recipe", "data", "ferplus", "contempt", "leave_out", "plugin", "channels", "weights", "freeze_until",
-        "head_batch_norm", "augment_steps", "views", "tensorboard",
+        "head_batch_norm", "augment_steps", "views", "tensorboard", "review",
     }  # fmt: skip
 
 
@@ -157,6 +166,13 @@ def test_names_are_known_names(field):
         (
             {"balance": "focal", "epochs": 4, "balance_defer_epochs": 4},
             "--balance-defer-epochs is 4; it should be less than --epochs.",
+        ),
+        ({"folds": 1}, "--folds is 1; it should be 0 for none, or 2 or more."),
+        ({"folds": 5, "fold": 5}, "--fold is 5; it should be less than --folds, which is 5."),
+        ({"fold": 1}, "--fold is 1; it should be less than --folds, which is 0."),
+        (
+            {"review": "review.jsonl", "labels": "majority"},
+            "--review goes with --labels fer alone, and here is majority: marks are of FER2013's labels.",
         ),
     ],
 )
@@ -260,7 +276,9 @@ def test_none_is_resolved_to_what_will_be_used():
     assert config.augment_share == 1.0
     unresolved = {name for name, value in config.model_dump().items() if value is None}
     # Only `resolve_config` knows where the data is; for the others, None is a choice.
-    assert unresolved == {"data", "ferplus", "recipe", "plugin", "image_size", "early_size", "head_hidden"}
+    assert unresolved == {
+        "data", "ferplus", "recipe", "plugin", "review", "image_size", "early_size", "head_hidden"
+    }  # fmt: skip
 
 
 def test_what_was_chosen_is_not_resolved_away():

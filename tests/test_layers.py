@@ -13,25 +13,25 @@ from fer_core import catalog
 REPO = Path(__file__).resolve().parent.parent
 
 LIGHT = (
-    "errors", "settings", "files", "labels", "palette", "registry", "copies", "catalog",
+    "errors", "settings", "files", "labels", "palette", "registry", "copies", "catalog", "review",
     "augmentations", "recipes", "config_text", "config", "environment",
-    "data.drawing", "data.store", "data.sample", "data.held_out", "data.pixel_text", "data.csv_source",
+    "data.drawing", "data.store", "data.folds", "data.sample", "data.held_out", "data.pixel_text", "data.csv_source",
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",
     "bootstrap", "predictions", "calibration", "adjust", "balance_preview",
     "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "seeds", "verdict",
-    "cell_groups", "comparison_export", "mistakes", "browse", "mosaic",
+    "cell_groups", "comparison_export", "mistakes", "label_sides", "label_errors", "browse", "mosaic",
     "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
-    "launcher",
+    "label_charts", "map_chart", "launcher", "feature_file", "face_map", "map_job",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (
     "affine", "augment", "views", "losses", "models.residual", "models.cnn", "models.efficientnet_lite",
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
-    "train.loop", "train.tensorboard", "train", "predict", "explain", "run_model", "experiment", "console",
-    "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli", "__main__",
+    "train.loop", "train.tensorboard", "train", "predict", "explain", "run_model", "features", "experiment", "console",
+    "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_map", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)

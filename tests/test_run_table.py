@@ -96,6 +96,11 @@ def test_what_differs_names_only_settings_that_vary_and_that_were_set():
     assert differing(facts_of(a)) == {"a": ""} and in_common(facts_of(a)) == ""
 
 
+def test_a_review_list_and_a_fold_are_told_without_a_path():
+    a, b = make_run("a"), make_run("b", review="/some/where/review.jsonl", folds=5, fold=2)
+    assert differing(facts_of(a, b)) == {"a": "", "b": "review review.jsonl · folds 5 · fold 2"}
+
+
 def test_what_an_optimizer_and_an_augmentation_bring_along_is_no_difference_of_its_own():
     a, b = make_run("a"), make_run("b", optimizer="adamw", augment="none")
     assert differing(facts_of(a, b))["b"] == "augment none · optimizer adamw"

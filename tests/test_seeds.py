@@ -139,6 +139,8 @@ def test_intervals_of_three_seeds_cover_what_other_seeds_give_on_other_faces(see
 def test_a_setting_is_what_differs_from_the_defaults_but_for_seed_and_place():
     config = RunConfig(balance="sampler", seed=3, data="/somewhere", device="cpu", weights="none", plugin="/a/b/net.py")
     assert setting_of(config) == {"balance": "sampler", "plugin": "net.py"}
+    lists = [RunConfig(review=f"/{folder}/review.jsonl", review_action="relabel") for folder in "ab"]
+    assert setting_of(lists[0]) == setting_of(lists[1]) == {"review": "review.jsonl", "review_action": "relabel"}
 
 
 def test_runs_that_differ_by_their_seed_belong_together_one_for_each_seed():

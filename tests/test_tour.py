@@ -63,13 +63,13 @@ def test_from_the_faces_to_the_mistakes(browser, url):
     wait_for(lambda: "B: small-sampler" in main_text(browser), what="both runs")
     wait_idle(browser)
     matrices = browser.find_elements("css selector", "[data-testid=stVegaLiteChart]")
-    assert len(matrices) == 7  # A, B, their difference, two of how sure they are, two curves
+    assert len(matrices) == 12  # 2 of intervals, A, B, their difference, 3 by emotion, 2 of sureness, 2 curves
     box = wait_for(
         lambda: browser.find_elements(
             "css selector", "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
         ),
-        what="a drawn matrix",
-    )[0]
+        what="drawn charts",
+    )[2]
     click_on(browser, box)
     wait_for(lambda: "cell=A." in browser.current_url, what="the cell in the address")
     wait_idle(browser)
@@ -88,7 +88,7 @@ def move_the_decision(browser, url):
     record["data"]["counts"]["train"] = {name: 1 if name == "angry" else 10**6 for name in counts}
     run.write_environment(record)
     visit(browser, f"{url}/balance?when=after+training&run=small-as-is")
-    *_, own, moved = wait_for(lambda: drawn(browser) if len(drawn(browser)) == 3 else [], what="three charts")
+    *_, own, moved = wait_for(lambda: drawn(browser) if len(drawn(browser)) == 5 else [], what="five charts")
     assert own == moved
     tau = browser.find_elements("css selector", "[data-testid=stSlider] input")[0]
     tau.send_keys(Keys.END)

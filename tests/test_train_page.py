@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from fer_core import launcher
 from fer_core.config import RunConfig
 from fer_core.recipes import RECIPES
+from fer_core.review import ReviewList
 from fer_core.runs import EpochRecord, create_run, list_runs
 from tests.faces import make_predictions, write_csv
 
@@ -87,6 +88,24 @@ def test_what_differs_from_the_recipe_is_said_and_can_be_undone():
     press(at, "Back to the recipe")
     assert at.number_input(key="epochs").value == 12
     assert any(caption.value == "All settings are the recipe's." for caption in at.caption)
+
+
+def test_a_review_list_is_offered_where_there_is_one(tmp_path):
+    assert "review" not in {box.key for box in open_train().selectbox}
+    marked = ReviewList()
+    marked.mark("0" * 16, "happy", "train", "unclear")
+    at = open_train()
+    assert at.selectbox(key="review").options == ["review.jsonl"] and at.selectbox(key="review").value is None
+    assert "--review" not in command(at)
+    at.selectbox(key="review").set_value("review.jsonl").run()
+    at.selectbox(key="review_action").set_value("relabel").run()
+    assert not at.exception
+    assert f"--review {marked.path} --review-action relabel" in command(at)
+    assert any("Review list: review.jsonl (default: none)" in markdown.value for markdown in at.markdown)
+    press(at, "Back to the defaults")
+    assert at.selectbox(key="review").value is None and "--review" not in command(at)
+    assert f"--review {marked.path}" in command(open_train(review="review.jsonl"))
+    assert "--review" not in command(open_train(review="/etc/passwd")), "an address names no other file"
 
 
 def test_an_address_names_a_recipe_and_what_is_changed():

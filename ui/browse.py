@@ -3,25 +3,22 @@
 import numpy as np
 import streamlit as st
 
-from fer_core import data_charts
-from fer_core.browse import NO_MAJORITY, SORTS, Filters, copies_of, faces_csv, find_faces, near_copies_of
+from fer_core.browse import NO_MAJORITY, SORTS, Filters, faces_csv, find_faces
 from fer_core.catalog import FLAGS, VOTED_FLAGS
 from fer_core.data import FaceStore
 from fer_core.data.labelling import FERPLUS_CLASSES
 from fer_core.data.quality import Quality, near_copies
 from fer_core.labels import SPLITS
-from ui.gallery import face_gallery
+from ui.face_facts import face_facts, label_of, pickable_faces, split_of
 from ui.paging import page_of
 from ui.source import quality_of
 from ui.steps import in_words
-from ui.theme import ink
 
 PER_PAGE = 200
 _DEFAULTS = {
     "split": "train", "emotion": "all", "ferplus": "any", "flag": "any", "agreement": (0.0, 1.0), "sort": SORTS[0],
     "page": 1, "face": None,
 }  # fmt: skip
-_MOST_COPIES = 12
 _NEAR_FACES_PER_S = 4000
 """About what one core compares; more faces take a little longer each."""
 
@@ -72,7 +69,8 @@ def browse(view: FaceStore) -> None:
     gallery, detail = st.columns([3, 1])
     with gallery.container(height=720, border=False, key="browser_faces"):
         names = [view.classes[label] for label in view.labels_N[shown]]
-        _faces(view, shown, names, row, "faces", face_px=72, reveal=st.session_state.get("browse_reveal", 0))
+        reveal = st.session_state.get("browse_reveal", 0)
+        pickable_faces(view, shown, names, row, "faces", face_px=72, on_pick=_pick, reveal=reveal)
     with detail:
         _detail(view, quality, row, missing=row not in rows)
 
@@ -153,53 +151,13 @@ def _export(view: FaceStore, quality: Quality, rows: np.ndarray) -> None:
     )
 
 
-def _faces(
-    view: FaceStore, rows: np.ndarray, captions: list[str], row: int, key: str, *, face_px: int, reveal: int = 0
-) -> None:
-    """Faces of which `row` is marked, and of which a click selects another one."""
-    places = np.flatnonzero(rows == row)
-    face_gallery(
-        view.images_NHW[rows],
-        captions,
-        key=key,
-        face_px=face_px,
-        selected=int(places[0]) if len(places) else None,
-        reveal=reveal,
-        on_pick=lambda place: st.session_state.update(face=int(rows[place])),
-    )
+def _pick(row: int) -> None:
+    st.session_state["face"] = row
 
 
 def _detail(view: FaceStore, quality: Quality, row: int, *, missing: bool) -> None:
     st.image(view.images_NHW[row], width=220)
-    st.markdown(f"**{_label(view, row)}**, {_split(view, row)}, row {row:,}")
+    st.markdown(f"**{label_of(view, row)}**, {split_of(view, row)}, row {row:,}")
     if missing:
         st.caption(":material/filter_alt_off: Not among the faces that the filters leave.")
-    st.caption(f"brightness {view.brightness_N[row]:.0f}, contrast {view.contrast_N[row]:.0f}")
-    for name in quality.flags_of(row):
-        st.badge(FLAGS[name].title, icon=":material/flag:", color="orange", help=FLAGS[name].text)
-    if view.votes_NV is not None and view.votes_NV[row].any():
-        st.markdown("What ten taggers said")
-        st.vega_lite_chart(data_charts.votes(view.votes_NV[row], ink=ink()), key="votes")
-    copies, near = copies_of(view, row), near_copies_of(view, row)
-    if len(copies) > 1:
-        _rows_side_by_side(view, copies, row, f"**{len(copies)} copies**, pixel for pixel", "copies")
-    if len(near):
-        _rows_side_by_side(view, near, row, f"**{len(near)} near {'copy' if len(near) == 1 else 'copies'}**", "near")
-
-
-def _rows_side_by_side(view: FaceStore, rows: np.ndarray, row: int, title: str, key: str) -> None:
-    st.markdown(title)
-    kept = rows[:_MOST_COPIES]
-    captions = [f"{_label(view, one)}\n{_split(view, one)}, row {one:,}" for one in kept]
-    _faces(view, kept, captions, row, key, face_px=72)
-    if len(rows) > len(kept):
-        st.caption(f"and {len(rows) - len(kept)} more")
-
-
-def _label(view: FaceStore, row: int) -> str:
-    return view.classes[view.labels_N[row]] if view.splits_N[row] >= 0 else "no label"
-
-
-def _split(view: FaceStore, row: int) -> str:
-    code = int(view.splits_N[row])
-    return SPLITS[code] if code >= 0 else "left out"
+    face_facts(view, quality, row, _pick)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from fer_core.cell_groups import GROUPS, BothAnswers
 from fer_core.runs import Run
 from ui.gallery import face_gallery
-from ui.gallery_faces import pictures
+from ui.gallery_faces import faces_in_data
 from ui.paging import page_of
 
 Cell = tuple[str, str, str]
@@ -51,9 +51,11 @@ def cell_faces(run_a: Run, hashes_a: NDArray[np.uint64], both: BothAnswers, cell
     group = group if group in groups else next(iter(groups))
     st.caption(f"{'; '.join(names.values())}. {GROUPS[group]}")
     rows = page_of(groups[group], _PER_PAGE, key="cell_page")
-    images = pictures(run_a, hashes_a, both.rows_a_N[rows])
-    if images is None:
+    faces = faces_in_data(run_a, hashes_a)
+    if faces is None:
         return
     said = [(both.classes[both.said_a_N[row]], both.classes[both.said_b_N[row]]) for row in rows]
     captions = [f"{true}\nA {a}, B {b}" for a, b in said]
-    face_gallery(images, captions, key="cell_gallery", tones=[_TONES[group]] * len(rows), face_px=84)
+    face_gallery(
+        faces.images(both.rows_a_N[rows]), captions, key="cell_gallery", tones=[_TONES[group]] * len(rows), face_px=84
+    )

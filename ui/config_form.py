@@ -61,7 +61,8 @@ def _choice(label: str, field: str, default: Any, common: dict[str, Any]) -> Any
     known: Mapping[str, catalog.Entry] | Sequence[Any] = common.pop("choices", None) or _known(field)
     names = list(known)
     # The names themselves are shown: the address and the command line speak of them too.
-    chosen = st.selectbox(label, names, index=names.index(default) if default in names else 0, **common)
+    index = names.index(default) if default in names else None if default is None else 0
+    chosen = st.selectbox(label, names, index=index, **common)
     if isinstance(known, Mapping) and chosen in known:
         st.caption(f"{known[chosen].title}. {known[chosen].text}")
     return chosen

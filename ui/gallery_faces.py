@@ -1,10 +1,11 @@
-"""The pictures that go with a run's answers, found in the data that is open, and a word on those that are not there.
+"""The faces that a run judged, found in the data that is open, and a word on those that are not there.
 
 Shapes: N faces of a split, M of them shown, H x W pixels.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -19,16 +20,27 @@ from ui.source import current_source, key_of, store_of
 _GREY = 128
 
 
-def pictures(run: Run, hashes_N: NDArray[np.uint64], shown_M: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-    """Pictures of the shown faces, uint8 (M, H, W), plain grey where there is none; says how many that are.
+@dataclass(frozen=True)
+class DataFaces:
+    """A split's faces in an open store."""
+
+    store: FaceStore
+    rows_N: NDArray[np.int64]
+    """Row in the store; -1 where the face is not in the data."""
+
+    def images(self, shown_M: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures of these of the N faces, uint8 (M, H, W), plain grey where there is none."""
+        rows_M = self.rows_N[shown_M]
+        images = np.full((len(rows_M), *self.store.image_size), _GREY, dtype=np.uint8)
+        images[rows_M >= 0] = self.store.images_NHW[rows_M[rows_M >= 0]]
+        return images
+
+
+def faces_in_data(run: Run, hashes_N: NDArray[np.uint64]) -> DataFaces | None:
+    """Where the faces are, and how many are not there; None, and how to see them, where none of them is.
 
     They are looked for in the source that the run was trained on, and where that is gone, or the run is a shipped one,
     in the source that is open: by their pixels, else by a near copy.
-
-    Args:
-        hashes_N: of all faces of the split.
-        shown_M: positions among them.
-    Returns: None where none of the N faces is in the data.
     """
     store = _source_for(run)
     rows_N = np.full(len(hashes_N), -1) if store is None else _rows(key_of(store), hashes_N, store)
@@ -38,10 +50,7 @@ def pictures(run: Run, hashes_N: NDArray[np.uint64], shown_M: NDArray[np.int64])
         return None
     if missing:
         st.caption(f"{missing:,} of {len(rows_N):,} faces are not in your data and shown without a picture.")
-    rows_M = rows_N[shown_M]
-    images = np.full((len(rows_M), *store.image_size), _GREY, dtype=np.uint8)
-    images[rows_M >= 0] = store.images_NHW[rows_M[rows_M >= 0]]
-    return images
+    return DataFaces(store, rows_N)
 
 
 def _say_how_to_see_them(run: Run, faces: int) -> None:

@@ -1,6 +1,7 @@
 """The form of the Train page: a recipe, filled in, and everything about it that can be changed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,7 @@ from fer_core.config import RunConfig
 from fer_core.data import FaceStore, find_source
 from fer_core.recipes import find_recipe, recipe_names
 from fer_core.runs import known_runs
+from fer_core.settings import Settings
 from ui.config_form import as_widget, label_of, setting
 from ui.source import current_source
 
@@ -60,6 +62,8 @@ def train_form(store: FaceStore, first: DeltaGenerator, rest: DeltaGenerator) ->
         values |= _grid(_END, start)
     with more:
         values |= _grid([name for name in _REST if store.votes_NV is not None or name != "min_vote_share"], start)
+        if values.get("labels", "fer") == "fer":
+            values |= _review(start)
     return values
 
 
@@ -86,7 +90,8 @@ def changes(config: RunConfig) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, value in found.items():
             was = _short(getattr(start, name))
-            st.badge(f"{label_of(name)}: {_short(value)} ({whole}: {was})", color="orange")
+            text = Path(value).name if name == "review" else _short(value)
+            st.badge(f"{label_of(name)}: {text} ({whole}: {was})", color="orange")
         back = "Back to the recipe" if config.recipe else "Back to the defaults"
         st.button(back, on_click=_fill_in, icon=":material/undo:", type="tertiary")
 
@@ -157,6 +162,15 @@ def _net(start: RunConfig, model: str) -> dict[str, Any]:
     trained = [run.name for run in known_runs() if run.best.exists() and run.config().model == model]
     pretrained = ["imagenet"] if catalog.MODELS[model].imagenet else []
     return _grid(_NET, start, weights={"choices": ["none", *pretrained, *trained]}, channels={"choices": [1, 3]})
+
+
+def _review(start: RunConfig) -> dict[str, Any]:
+    """The review lists that there are, by their names, and what is done with the faces of one."""
+    lists = {path.name: str(path) for path in sorted(Settings().reviews.glob("[!.]*.jsonl"))}
+    if not lists:
+        return {}
+    values = _grid(("review", "review_action"), start, review={"choices": list(lists), "placeholder": "none"})
+    return values | {"review": lists.get(values["review"])}
 
 
 def _augmentation(start: RunConfig) -> dict[str, Any]:
