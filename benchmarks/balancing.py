@@ -3,7 +3,8 @@
     python -m benchmarks.balancing start --data fer2013.csv [--epochs 8] [--seeds 0 1 2] [--runs FOLDER]
     python -m benchmarks.balancing report [--runs FOLDER] [--json]
 
-`start` puts what is missing into the trainings' own queue and returns; they go on detached, one after the other.
+`start` puts what is missing into the trainings' own queue and returns; they go on detached, one after the other. What
+was stopped or lost goes on.
 `report` measures what is finished and writes `balancing.json` and `balancing.md`: differences to as-is with intervals
 over seeds and faces (`fer_core.seeds`), on public and on private. To see what moving the decision of the as-is nets
 after training gives instead, each with the tau that its own public answers name, those stand there as settings too.
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.balancing_text import balancing_text
-from fer_core import launcher
+from benchmarks.queued import queue
 from fer_core.adjust import Adjustment, adjusted, best_tau
 from fer_core.catalog import BALANCE_PRESETS
 from fer_core.config import RunConfig
@@ -48,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["FER_RUNS"] = str(args.runs.resolve())
     try:
         if args.step == "start":
-            started = launcher.start(missing(plans(args.recipe, args.data, args.epochs, args.seeds)))
-            print(f"{len(started)} trainings in the queue of {args.runs}")
+            named = plans(args.recipe, args.data, args.epochs, args.seeds)
+            print(f"{queue(named)} trainings in the queue of {args.runs}")
             return 0
         values = measured(list_runs(), args.recipe)
         write_json(args.out / "balancing.json", values)
@@ -68,15 +69,6 @@ def plans(recipe: str, data: str | None, epochs: int, seeds: Sequence[int]) -> l
     base = base.changed(tensorboard=False, views=("none", "flip"))
     named = [(name, resolve_config(base.changed(**BALANCE_PRESETS[name]))) for name in PRESETS]
     return [(f"{_slug(name)}-s{seed}", config.changed(seed=seed)) for seed in seeds for name, config in named]
-
-
-def missing(named: Sequence[tuple[str, RunConfig]]) -> list[tuple[str, RunConfig]]:
-    """Those whose folder is not there yet. Raises: RunError: nothing is missing."""
-    there = {run.name for run in list_runs()}
-    left = [(name, config) for name, config in named if name not in there]
-    if not left:
-        raise RunError("every training is there already; see them with: python -m benchmarks.balancing report")
-    return left
 
 
 def measured(runs: Sequence[Run], recipe: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.label_errors_text import label_errors_text
-from fer_core import launcher
+from benchmarks.queued import queue
 from fer_core.catalog import HELD_OUT
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, open_store, resolve_config
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.step in ("folds", "retrain"):
             plans = fold_plans(args) if args.step == "folds" else retrain_plans(args)
-            print(f"{len(launcher.start(missing(plans)))} trainings in the queue of {args.runs}")
+            print(f"{queue(plans)} trainings in the queue of {args.runs}")
             return 0
         values = ranked(args) if args.step == "rank" else with_retrained(_written(args.out), args)
         write_json(args.out / "label_errors.json", values)
@@ -103,15 +103,6 @@ def retrain_plans(args: argparse.Namespace) -> list[tuple[str, RunConfig]]:
 def _config(args: argparse.Namespace, **changes: Any) -> RunConfig:
     base = RunConfig.parse({"recipe": args.recipe, "data": args.data, "ferplus": args.ferplus, "epochs": args.epochs})
     return resolve_config(base.changed(tensorboard=False, views=("none", "flip"), **changes))
-
-
-def missing(named: Sequence[tuple[str, RunConfig]]) -> list[tuple[str, RunConfig]]:
-    """Those whose folder is not there yet. Raises: RunError: nothing is missing."""
-    there = {run.name for run in list_runs()}
-    left = [(name, config) for name, config in named if name not in there]
-    if not left:
-        raise RunError(f"every training is there already ({named[0][0]} to {named[-1][0]}); go on with the next step.")
-    return left
 
 
 def ranked(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,8 +5,10 @@ Every probability here is out of sample: from a net that has not been trained on
 Shapes: N faces, K classes, V = 10 vote columns.
 """
 
+import csv
+import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.catalog import HELD_OUT
+from fer_core.config import RunConfig
 from fer_core.data.labelling import FERPLUS_CLASSES, majority_labels
 from fer_core.errors import RunError
 from fer_core.evaluate import Floats, softmax
@@ -21,7 +24,7 @@ from fer_core.label_sides import Share, refuse_other_labels
 from fer_core.predictions import SplitPredictions
 from fer_core.registry import registrar
 from fer_core.review import face_hash
-from fer_core.runs import Run
+from fer_core.runs import Run, free_names
 
 Ranking = Callable[[NDArray[np.int64], Floats, int], NDArray[np.int64]]
 """Labels (N,), probabilities (N, K) and a seed -> every position once, the likeliest label error first, int64 (N,)."""
@@ -142,6 +145,32 @@ def gather_folds(runs: Sequence[Run], view: str = "none") -> SplitPredictions:
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
     whole = SplitPredictions(**columns, classes=parts[0].classes, fingerprint=parts[0].fingerprint)
     return _taken(whole, np.argsort(whole.rows_N, kind="stable"))
+
+
+def fold_plan(config: RunConfig, folds: int = 5) -> list[tuple[str, RunConfig]]:
+    """Name and configuration of a training for each fold of this setting, for `launcher.start`."""
+    configs = [config.changed(folds=folds, fold=fold) for fold in range(folds)]
+    return list(zip(free_names(configs), configs, strict=True))
+
+
+def fold_sets(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The folds of each setting of which all are finished, under its name; `gather_folds` takes such a set."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        config = run.config()
+        if config.folds and run.status().state == "done":
+            name = run.name.replace(f"-fold-{config.fold}-of-{config.folds}", "")
+            found.setdefault((name, config.folds), []).append(run)
+    return {name: some for (name, folds), some in found.items() if len({run.config().fold for run in some}) == folds}
+
+
+def errors_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`error_rows` as CSV text."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 _COLUMNS = ("rows_N", "hashes_N", "labels_N", "logits_NK")

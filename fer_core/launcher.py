@@ -3,16 +3,13 @@
 This module reaches training by a process, never by import.
 """
 
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
@@ -21,10 +18,8 @@ from fer_core import catalog
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.runs import ACTIVE, Run, Status, create_run, list_runs, runs_folder
-from fer_core.settings import Settings
+from fer_core.worker import is_alive, start_worker
 
-_NICE = 5
-"""The worker yields to whoever else wants the processor: the app stays quick while it trains."""
 _STARTING_S = 60
 """A queued run that no process has claimed for so long never will be."""
 _SILENT_S = 600
@@ -36,8 +31,6 @@ _TYPICAL_SIDE = 48
 """The side, in pixels, of which the catalog's speeds speak."""
 _TYPICAL_IMAGES_PER_S = 200
 _TURN_POLL_S = 0.5
-_SAME_PROCESS_S = 1.0
-"""Two readings of one process's start time may differ by rounding."""
 
 
 def start(named: Sequence[tuple[str, RunConfig]]) -> list[Run]:
@@ -75,10 +68,14 @@ def _refuse_twins(configs: Sequence[RunConfig]) -> None:
             )
 
 
-def resume(run: Run) -> None:
-    """Go on with a run that is stopped, failed or lost. Raises: RunError: it is active, or done."""
-    make_ready(run)
-    _start_worker([run])
+def resume(*runs: Run) -> None:
+    """Go on with runs that are stopped, failed or lost, one after the other in one worker.
+
+    Raises: RunError: one of them is active, or done.
+    """
+    for run in runs:
+        make_ready(run)
+    _start_worker(runs)
 
 
 def make_ready(run: Run) -> None:
@@ -193,27 +190,8 @@ def _is_lost(status: Status) -> bool:
 
 
 def _is_alive(status: Status) -> bool:
-    """Whether the recorded process still runs: not a zombie, and not a later process with the same number."""
-    try:
-        process = psutil.Process(status.pid)
-        same = abs(process.create_time() - (status.process_started or 0)) < _SAME_PROCESS_S
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return is_alive(status.pid, status.process_started)
 
 
 def _start_worker(runs: Sequence[Run]) -> None:
-    settings = Settings()
-    places = {"FER_RUNS": str(runs_folder().resolve()), "FER_CACHE": str(settings.cache.resolve())}
-    with (runs[0].path / "train.log").open("ab") as log:
-        process = subprocess.Popen(
-            worker_command(runs),
-            cwd=Path(__file__).parent.parent,  # so that `-m fer_core` finds this package, wherever the app was started
-            env={**os.environ, **places},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    if os.name == "posix":
-        psutil.Process(process.pid).nice(min(19, psutil.Process().nice() + _NICE))
+    start_worker(worker_command(runs), runs[0].path / "train.log")

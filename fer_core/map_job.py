@@ -8,8 +8,6 @@ features_folder/features.npz, points.npz, map.npz   what the steps have made
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -25,8 +23,8 @@ from fer_core.errors import FerError, RunError
 from fer_core.face_map import MapSettings
 from fer_core.feature_file import features_folder
 from fer_core.files import write_json
-from fer_core.runs import Run, runs_folder
-from fer_core.settings import Settings
+from fer_core.runs import Run
+from fer_core.worker import is_alive, start_worker
 
 FORMAT = 1
 """Format number of `status.json`."""
@@ -35,14 +33,11 @@ STATES = ("none", "queued", "running", "stopping", "stopped", "done", "failed", 
 ACTIVE = ("queued", "running", "stopping")
 STEPS = ("features", "components", "t-SNE")
 
-_NICE = 5
 _STARTING_S = 60
 """A queued job that no process has claimed for so long never will be."""
 _SILENT_S = 1800
 """Finding the neighbours of all faces says nothing until it is done, and a busy machine makes it ten times as long."""
 _HEARTBEAT_S = 1.0
-_SAME_PROCESS_S = 1.0
-"""Two readings of one process's start time may differ by rounding."""
 
 
 class MapStopped(Exception):
@@ -92,7 +87,7 @@ def start_map(run: Run, store: FaceStore, settings: MapSettings | None = None) -
         (folder / "stop").unlink(missing_ok=True)
         status = MapStatus("queued", message="starting", faces=settings.faces, heartbeat=time.time())
         _write(folder, status)
-        _start_worker(folder, map_command(run, store, settings))
+        start_worker(map_command(run, store, settings), folder / "map.log")
     return status
 
 
@@ -217,28 +212,4 @@ def _is_lost(status: MapStatus) -> bool:
 
 
 def _is_alive(status: MapStatus) -> bool:
-    """Whether the recorded process still runs: not a zombie, and not a later process with the same number."""
-    try:
-        process = psutil.Process(status.pid)
-        same = abs(process.create_time() - (status.process_started or 0)) < _SAME_PROCESS_S
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _start_worker(folder: Path, command: list[str]) -> None:
-    settings = Settings()
-    places = {"RUNS": runs_folder(), "CACHE": settings.cache, "SHIPPED": settings.shipped}
-    with (folder / "map.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=Path(__file__).parent.parent,  # so that `-m fer_core` finds this package, wherever the app was started
-            env={**os.environ, **{f"FER_{name}": str(path.resolve()) for name, path in places.items()}},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    if os.name == "posix":
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(process.pid).nice(min(19, psutil.Process().nice() + _NICE))
+    return is_alive(status.pid, status.process_started)

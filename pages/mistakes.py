@@ -10,8 +10,9 @@ from fer_core.mistakes import answers
 from fer_core.run_adjustment import decided
 from ui.attention import mean_attention, warm_up
 from ui.decision import decision_note, pick_decision
+from ui.error_view import likely_errors
 from ui.gallery_faces import faces_in_data
-from ui.label_view import likely_errors, model_or_label
+from ui.label_view import model_or_label
 from ui.looked import Looked
 from ui.map_view import map_view
 from ui.mistake_faces import mistake_faces

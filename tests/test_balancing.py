@@ -8,6 +8,8 @@ import pytest
 from benchmarks import balancing
 from benchmarks.balancing import AS_IS, MOVED, PRESETS, measured, plans
 from benchmarks.balancing_text import balancing_text
+from benchmarks.queued import queue
+from fer_core import launcher
 from fer_core.errors import RunError
 from fer_core.labels import EMOTIONS
 from fer_core.runs import list_runs
@@ -81,15 +83,25 @@ def test_the_text_says_what_the_values_hold():
     assert "62.5 ± 17.7 (+62.5:" in line  # sd of 50 and 75
 
 
-def test_report_writes_both_files_and_start_refuses_what_is_there(tmp_path, monkeypatch, capsys, data):
+def test_report_writes_both_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "study"))
     made_up("as-is-s0", disgust_margin=1)
     where = ["--runs", str(tmp_path / "study"), "--out", str(tmp_path)]
     assert balancing.main(["report", *where]) == 0
     assert json.loads((tmp_path / "balancing.json").read_text())["settings"][0]["seeds"] == 1
     assert (tmp_path / "balancing.md").read_text() == capsys.readouterr().out.removesuffix("\n")
-    with pytest.raises(RunError, match="is there already; see them with"):
-        balancing.missing([("as-is-s0", list_runs()[0].config())])
+
+
+def test_what_is_new_is_queued_and_what_was_stopped_goes_on(monkeypatch, data):
+    workers = []
+    monkeypatch.setattr(launcher, "_start_worker", lambda runs: workers.append([run.name for run in runs]))
+    named = plans("cnn6", str(data), 8, [0])[:3]
+    for name, state in (("as-is-s0", "done"), ("drawn-by-the-root-s0", "stopped")):
+        write_run(name, state=state)
+    assert queue(named) == 2
+    assert workers == [["drawn-by-the-root-s0"], ["effective-number-s0"]]
+    with pytest.raises(RunError, match="from as-is-s0 to effective-number-s0 is done or at work"):
+        queue(named)
 
 
 def test_without_an_as_is_run_it_is_one_line(tmp_path, monkeypatch, capsys):

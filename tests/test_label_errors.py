@@ -15,7 +15,10 @@ from fer_core.evaluate import softmax, wilson_interval
 from fer_core.label_errors import (
     METHODS,
     error_rows,
+    errors_csv,
     ferplus_errors,
+    fold_plan,
+    fold_sets,
     gather_folds,
     out_of_sample,
     precision_at,
@@ -371,6 +374,26 @@ def test_what_is_not_there_yet_is_one_line(places, tmp_path, capsys):
     assert study.main(["report", *places]) == 2
     assert "label_errors.json is not there. First: benchmarks.label_errors rank" in capsys.readouterr().err
     write_study(places, retrained=False)
-    with pytest.raises(RunError, match=r"every training is there already \(fold-0 to fold-2\)"):
-        study.missing(study.fold_plans(study._arguments(["folds", *places])))
+    with pytest.raises(RunError, match="every training from fold-0 to fold-2 is done or at work"):
+        study.queue(study.fold_plans(study._arguments(["folds", *places])))
     assert not (tmp_path / "label_errors.md").exists()
+
+
+# --- folds in the app
+
+
+def test_a_plan_has_a_run_for_each_fold_and_only_whole_sets_are_found():
+    named = fold_plan(toy_config(model="cnn6"), folds=3)
+    assert [config.fold for _, config in named] == [0, 1, 2] and {config.folds for _, config in named} == {3}
+    assert len({name for name, _ in named}) == 3
+    runs = [create_run(config, name) for name, config in named]
+    for run in runs[:2]:
+        run.update_status(state="done")
+    assert fold_sets(runs) == {}
+    runs[2].update_status(state="done")
+    [(name, found)] = fold_sets(runs).items()
+    assert found == runs and "fold" not in name
+
+
+def test_rows_become_csv():
+    assert errors_csv([{"rank": 1, "label": "sad"}, {"rank": 2, "label": "fear"}]) == "rank,label\n1,sad\n2,fear\n"

@@ -43,7 +43,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             super().__init__(*arguments, **options)
             started.append(self.pid)
 
-    monkeypatch.setattr(launcher.subprocess, "Popen", Noted)
+    monkeypatch.setattr("fer_core.worker.subprocess.Popen", Noted)
     yield started
     for pid in started:
         kill(pid)

@@ -23,7 +23,7 @@ LIGHT = (
     "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "seeds", "verdict",
     "cell_groups", "comparison_export", "mistakes", "label_sides", "label_errors", "browse", "mosaic",
     "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
-    "label_charts", "map_chart", "launcher", "feature_file", "face_map", "map_job",
+    "label_charts", "map_chart", "worker", "launcher", "feature_file", "face_map", "map_job",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (

@@ -63,7 +63,7 @@ def workers(monkeypatch) -> Iterator[Callable[[float], list[subprocess.Popen]]]:
             super().__init__(*arguments, **options)
             started.append(self)
 
-    monkeypatch.setattr(map_job.subprocess, "Popen", Noted)
+    monkeypatch.setattr("fer_core.worker.subprocess.Popen", Noted)
 
     def work_for(seconds: float) -> list[subprocess.Popen]:
         def command(run: Run, store: FaceStore, settings: MapSettings) -> list[str]:

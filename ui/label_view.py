@@ -1,4 +1,4 @@
-"""Is it the model or the label? With whom FER+'s taggers side; and the labels that are likeliest wrong."""
+"""Is it the model or the label? With whom FER+'s taggers side, in total and by pair of emotions."""
 
 import numpy as np
 import streamlit as st
@@ -8,8 +8,7 @@ from fer_core.chart_parts import SELECTION
 from fer_core.data.labelling import needed_votes
 from fer_core.errors import FerError
 from fer_core.label_charts import ARROW, accuracy_chart, pairs_chart, sides_chart
-from fer_core.label_errors import METHODS, ferplus_errors, precision_at, rank_label_errors
-from fer_core.label_sides import SIDES, LabelSides, Share, accuracy_sentence, label_sides, sides_sentence, votes_of
+from fer_core.label_sides import SIDES, LabelSides, accuracy_sentence, label_sides, sides_sentence, votes_of
 from ui.faces_and_detail import faces_and_detail
 from ui.looked import Looked
 from ui.theme import ink
@@ -67,46 +66,3 @@ def _faces_of(looked: Looked, sides: LabelSides, part: dict[str, str] | None) ->
     else:
         st.markdown(f"**{SIDES[side]}** Click a part of a bar for others.")
     return rows[np.argsort(-looked.found.confidence_N[rows], kind="stable")]
-
-
-@st.fragment
-def likely_errors(looked: Looked) -> None:
-    """The faces of the split, the likeliest label error first; how often FER+ agrees that it is one."""
-    method = st.segmented_control(
-        "Ranked by", list(METHODS), default="confident", required=True, key="ranked_by", bind="query-params",
-        help="Confident learning (cleanlab) looks at how sure the net is of each emotion by itself.",
-    )  # fmt: skip
-    left_out = looked.predictions.in_train_N
-    fresh = np.arange(len(looked.found.labels_N)) if left_out is None else np.flatnonzero(~left_out)
-    try:
-        order = fresh[_ranked(looked.run.name, looked.split, looked.predictions.logits_NK[fresh].tobytes(), method,
-                              looked, fresh)]  # fmt: skip
-        _how_good(looked, order)
-    except FerError as error:
-        st.info(str(error), icon=":material/info:")
-        return
-    own = looked.found.probabilities_NK[np.arange(len(looked.found.labels_N)), looked.found.labels_N]
-    places = {int(place): rank for rank, place in enumerate(order, 1)}
-    faces_and_detail(looked, order, lambda shown: [f"{places[int(at)]}. label {own[at]:.0%}" for at in shown])
-
-
-@st.cache_data(show_spinner="Ranking the labels", max_entries=16)
-def _ranked(name: str, split: str, logits: bytes, method: str, _looked: Looked, _fresh: NDArray) -> NDArray[np.int64]:
-    return rank_label_errors(_looked.found.labels_N[_fresh], _looked.found.probabilities_NK[_fresh], method)
-
-
-def _how_good(looked: Looked, order: NDArray[np.int64]) -> None:
-    """How many of the first ones FER+ calls wrong as well, beside all of them."""
-    if looked.faces is None or looked.faces.store.votes_NV is None:
-        return
-    wrong_N, known_N = ferplus_errors(looked.predictions, votes_of(looked.faces.store, looked.faces.rows_N))
-    found = precision_at(order, wrong_N, known_N, (*_TOP, len(order)))
-    *first, every = [one.found for one in found]
-    columns = st.columns(len(_TOP) + 1)
-    for column, k, one in zip(columns, _TOP, first, strict=False):
-        column.metric(f"FER+ disagrees, first {k}", _share(one), help=f"{one.count} of {one.n} with a known majority.")
-    columns[-1].metric("FER+ disagrees, of all", _share(every), help="What drawing at random would find.")
-
-
-def _share(one: Share) -> str:
-    return "–" if one.share is None else f"{one.share:.0%}"

@@ -8,8 +8,10 @@ from fer_core.data.known import find_faces
 from fer_core.errors import FerError
 from fer_core.review import Mark, ReviewList, to_csv
 from ui.gallery import face_gallery
+from ui.paging import page_of
 
 _GREY = 128
+_PER_PAGE = 200
 
 
 def review_view(store: FaceStore | None) -> None:
@@ -31,6 +33,7 @@ def review_view(store: FaceStore | None) -> None:
         st.download_button("Export as CSV", to_csv(marks), "review.csv", "text/csv", icon=":material/download:",
                            on_click="ignore")  # fmt: skip
         st.button("Undo the last mark", icon=":material/undo:", on_click=_undo, args=[None])
+    marks = [marks[place] for place in page_of(np.arange(len(marks)), _PER_PAGE, key="review_page")]
     captions = [
         f"{one.label}{f' → {one.proposed}' if one.proposed else ''}\n{one.verdict}, {one.split}" for one in marks
     ]
