@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -24,8 +25,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from fer_core.environment import processor_name
 from tests.browser import browser_missing, click_on, open_browser, serve, visit, wait_idle
 
-CLICK_MS, SLIDER_MS = 300, 200
-"""What an interaction may take."""
+CLICK_MS, SLIDER_MS, ATTENTION_MS = 300, 200, 1000
+"""What an interaction may take; a net has to be asked where it looks."""
 _QUIET_MS = 150
 """So long nothing has changed when an interaction is over."""
 _ARM = """
@@ -66,11 +67,7 @@ class Interaction:
     address: str
     act: Callable[[WebDriver, int], None]
     """Given the browser and the number of the round, so that each round changes something."""
-    slider: bool = False
-
-    @property
-    def budget_ms(self) -> int:
-        return SLIDER_MS if self.slider else CLICK_MS
+    budget_ms: int = CLICK_MS
 
 
 def main() -> None:
@@ -127,6 +124,11 @@ def slide(place: int = 0) -> Callable[[WebDriver, int], None]:
     return act
 
 
+def next_face(driver: WebDriver, number: int) -> None:
+    """Step on by the keyboard."""
+    ActionChains(driver).send_keys(Keys.ARROW_RIGHT).perform()
+
+
 def moved_decision(driver: WebDriver, number: int) -> None:
     """Move tau of run A by a step, there and back; its slider stands in a menu, which stays open."""
     if not driver.find_elements("css selector", "[data-testid=stPopoverBody] input"):
@@ -150,17 +152,22 @@ def _button(driver: WebDriver, label: str) -> WebElement:
 INTERACTIONS: tuple[Interaction, ...] = (
     Interaction("Data", "another emotion", "data", choice("happy", "sad", "fear")),
     Interaction("Data", "another face", "data", face),
-    Interaction("Augment", "another strength", "augment", slide(), slider=True),
+    Interaction("Augment", "another strength", "augment", slide(), SLIDER_MS),
     Interaction("Balance", "preset", "balance", choice("Drawn evenly", "Focal", "As is")),
-    Interaction("Balance", "strength", "balance?balance=sampler", slide(), slider=True),
-    Interaction("Balance", "tau", "balance?when=after+training", slide(), slider=True),
-    Interaction("Balance", "temperature", "balance?when=after+training", slide(1), slider=True),
-    Interaction("Train", "strength of balancing", "train?balance=sampler", slide(), slider=True),
+    Interaction("Balance", "strength", "balance?balance=sampler", slide(), SLIDER_MS),
+    Interaction("Balance", "tau", "balance?when=after+training", slide(), SLIDER_MS),
+    Interaction("Balance", "temperature", "balance?when=after+training", slide(1), SLIDER_MS),
+    Interaction("Train", "strength of balancing", "train?balance=sampler", slide(), SLIDER_MS),
     Interaction("Compare", "shares or faces", "compare", choice("faces", "share of row")),
     Interaction("Compare", "split", "compare", choice("public", "private")),
-    Interaction("Compare", "tau", "compare", moved_decision, slider=True),
+    Interaction("Compare", "tau", "compare", moved_decision, SLIDER_MS),
     Interaction("Mistakes", "mistakes or all", "mistakes", choice("all", "mistakes")),
     Interaction("Mistakes", "another face", "mistakes", face),
+    Interaction("Mistakes", "next face, by its key", "mistakes", next_face),
+    Interaction("Mistakes", "next face, two runs", "mistakes?beside=fer2013-small-balanced", next_face),
+    Interaction("Mistakes", "where the net looks", "mistakes?cam=true", next_face, ATTENTION_MS),
+    Interaction("Mistakes", "model or label: a face", "mistakes?look=model+or+label", next_face),
+    Interaction("Mistakes", "label errors: a face", "mistakes?look=label+errors", next_face),
 )
 
 

@@ -1,8 +1,12 @@
 """Fixtures that every test may ask for."""
 
+import os
 import sys
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each of several workers has a core, and torch reads this as it is loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.browser import app_server, browser  # noqa: F401
 

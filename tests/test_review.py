@@ -217,20 +217,19 @@ def test_a_list_that_somebody_else_holds_is_one_line(marked, monkeypatch):
 # --- two at once
 
 
-def mark_many(path, start, begin):
+def mark_many(path, start, both_there):
     found = ReviewList(path)
-    begin.wait()
+    both_there.wait()
     for number in range(start, start + 200):
         found.mark(face_hash(number), "angry", "train", "unclear")
 
 
 def in_two(make, path):
-    begin = make.Event()
+    both_there = make.Barrier(2)
     work = make.Thread if make is threading else make.Process
-    workers = [work(target=mark_many, args=(path, start, begin)) for start in (0, 200)]
+    workers = [work(target=mark_many, args=(path, start, both_there)) for start in (0, 200)]
     for one in workers:
         one.start()
-    begin.set()
     for one in workers:
         one.join(60)
     return workers
