@@ -219,8 +219,9 @@ def test_a_list_that_somebody_else_holds_is_one_line(marked, monkeypatch):
 
 def mark_many(path, start, both_there):
     found = ReviewList(path)
-    both_there.wait()
     for number in range(start, start + 200):
+        if number % 10 == 0:  # neither gets ahead, so that they do write at the same time
+            both_there.wait()
         found.mark(face_hash(number), "angry", "train", "unclear")
 
 
@@ -242,7 +243,7 @@ def test_two_processes_that_mark_at_once_lose_nothing(marked):
     assert sorted(one.hash for one in found) == [face_hash(number) for number in range(400)]
     assert len({one.id for one in found}) == 400 and marked.damaged == 0
     order = [int(one.hash, 16) < 200 for one in found]
-    assert sum(a != b for a, b in itertools.pairwise(order)) > 1, "they did write at the same time"
+    assert sum(a != b for a, b in itertools.pairwise(order)) >= 19, "they did not write at the same time"
 
 
 def test_two_tabs_of_one_app_lose_nothing(marked):
