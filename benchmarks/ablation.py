@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ablation_text import ablation_table
+from benchmarks.measured import made_on
 from fer_core.catalog import check_name
 from fer_core.compare import compare, shared_rows
 from fer_core.config import RunConfig
@@ -132,17 +133,13 @@ def measure(recipe: str, reference: RunConfig, plans: Mapping[str, RunConfig], s
         setting = "each face every second epoch" if in_turn else described(reference, config)
         rows.append(_row(name, setting, others, base))
         runs += others
-    environments = [run.environment() for run in runs]
-    machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in environments]
-    codes = [f"{one['code']['version']} ({one['code']['source_hash']})" for one in environments]
     return {
         "recipe": recipe,
         "epochs": reference.epochs,
         "seeds": list(seeds),
         "judged_on": "public",
         "n": len(base[0].predictions("public").labels_N),
-        "machine": "; ".join(dict.fromkeys(machines)),
-        "codes": list(dict.fromkeys(codes)),
+        **made_on(runs),
         "rows": rows,
     }
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.markdown import table
+
 _HEAD = (
     "trick", "setting", "public, as it is", "mirrored too", "log loss", "difference in points", "95% interval, paired",
     "faces/s",
@@ -20,8 +22,7 @@ def ablation_table(values: Mapping[str, Any]) -> str:
     )
     first = [row for row in values["rows"] if row["delta"] is None]
     others = sorted((row for row in values["rows"] if row["delta"] is not None), key=lambda row: row["delta"])
-    lines = [_HEAD, ("---", "---", *["---:"] * (len(_HEAD) - 2)), *(_line(row) for row in [*first, *others])]
-    return opening + "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return opening + table(_HEAD, map(_line, [*first, *others]))
 
 
 def _line(row: Mapping[str, Any]) -> tuple[str, ...]:

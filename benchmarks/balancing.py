@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.balancing_text import balancing_text
+from benchmarks.measured import finished, made_on
 from benchmarks.queued import queue
 from fer_core.adjust import Adjustment, adjusted, best_tau
 from fer_core.catalog import BALANCE_PRESETS
@@ -76,20 +77,17 @@ def measured(runs: Sequence[Run], recipe: str) -> dict[str, Any]:
 
     Raises: RunError: no as-is run is finished, or a run is not what its name says.
     """
-    by_preset = {name: _of_preset(runs, name) for name in PRESETS}
+    by_preset = {name: finished(runs, _slug(name)) for name in PRESETS}
     base = by_preset[AS_IS]
     if not base:
         raise RunError(f"there is no finished as-is run of recipe {recipe} here. First: benchmarks.balancing start")
     answers = {name: _stored(some) for name, some in by_preset.items() if some}
     answers |= {title: _moved(base, metric) for metric, title in MOVED.items()}
-    machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in _environments(base)]
-    codes = [f"{one['code']['version']} ({one['code']['source_hash']})" for one in _environments(base)]
     return {
         "format": FORMAT,
         "recipe": recipe,
         "epochs": base[0].config().epochs,
-        "machine": "; ".join(dict.fromkeys(machines)),
-        "codes": list(dict.fromkeys(codes)),
+        **made_on(base),
         "taus": {title: _taus(base, metric) for metric, title in MOVED.items()},
         "settings": [_row(name, some, answers[AS_IS]) for name, some in answers.items()],
     }
@@ -136,16 +134,6 @@ def _taus(runs: Sequence[Run], metric: str) -> list[float]:
 
 def _classes(run: Run) -> tuple[str, ...]:
     return run.predictions("public").classes
-
-
-def _of_preset(runs: Sequence[Run], name: str) -> list[Run]:
-    """The finished runs of a preset, by seed."""
-    known = [run for run in runs if run.name.rpartition("-s")[0] == _slug(name) and run.status().state == "done"]
-    return sorted(known, key=lambda run: run.config().seed)
-
-
-def _environments(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [run.environment() for run in runs]
 
 
 def _slug(name: str) -> str:

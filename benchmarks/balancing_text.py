@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.markdown import figure, table
+
 _FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "macro-recall", "macro_f1": "macro-F1"}
 _RARE = "disgust"
 
@@ -33,11 +35,11 @@ def _table(split: str, settings: list[dict[str, Any]]) -> str:
     role = "which chooses" if split == "public" else "read once, after that"
     head = ("setting", "seeds", *_FIGURES.values(), f"{_RARE} recall, {first['faces'][_RARE]} faces")
     rows = [
-        (one["name"], str(one["seeds"]), *(_figure(one[split][name]) for name in _FIGURES),
-         _figure(one[split]["recall"][_RARE]))
+        (one["name"], str(one["seeds"]), *(figure(one[split][name]) for name in _FIGURES),
+         figure(one[split]["recall"][_RARE]))
         for one in settings
     ]  # fmt: skip
-    return f"## {split.capitalize()}, {role}: n = {first['n']:,}\n\n{_lines(head, rows)}"
+    return f"## {split.capitalize()}, {role}: n = {first['n']:,}\n\n{table(head, rows)}"
 
 
 def _emotions(settings: list[dict[str, Any]]) -> str:
@@ -47,7 +49,7 @@ def _emotions(settings: list[dict[str, Any]]) -> str:
     rows = [(one["name"], *(_recall(one["private"], name) for name in names)) for one in settings]
     return (
         "## Recall on private, by emotion\n\n"
-        "In bold: real after correction for the number of emotions (Holm, p below 0.05).\n\n" + _lines(head, rows)
+        "In bold: real after correction for the number of emotions (Holm, p below 0.05).\n\n" + table(head, rows)
     )
 
 
@@ -57,17 +59,3 @@ def _recall(values: Mapping[str, Any], name: str) -> str:
     if one["delta"]:
         text += f" ({100 * one['delta']:+.1f})"
     return f"**{text}**" if values["recall_p_holm"][name] < 0.05 else text
-
-
-def _figure(one: Mapping[str, Any]) -> str:
-    mean, sd = one["b"]["mean"], one["b"]["sd"]
-    text = f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
-    if not one["delta"]:
-        return text
-    low, high = one["ci95"]
-    return f"{text} ({100 * one['delta']:+.1f}: {100 * low:+.1f} to {100 * high:+.1f})"
-
-
-def _lines(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    rule = ("---", *["---:"] * (len(head) - 1))
-    return "".join("| " + " | ".join(line) + " |\n" for line in (head, rule, *rows))

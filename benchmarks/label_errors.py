@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.label_errors_text import label_errors_text
+from benchmarks.measured import finished, made_on
 from benchmarks.queued import queue
 from fer_core.catalog import HELD_OUT
 from fer_core.config import RunConfig
@@ -122,7 +123,7 @@ def ranked(args: argparse.Namespace) -> dict[str, Any]:
         "epochs": folds[0].config().epochs,
         "folds": len(folds),
         "run": run.name,
-        **_made_on(folds),
+        **made_on(folds),
         "splits": {split: precisions(one, _votes(store, one)) for split, one in {"train": train, **tested}.items()},
         "sides": {split: _sides(store, run.predictions(split, view)) for split in tested},
         "listed": mark_likeliest(args.runs / LIST, train, _votes(store, train), args.top),
@@ -184,7 +185,7 @@ def retrained(args: argparse.Namespace, digest: str) -> dict[str, Any]:
     Args: digest: of the review list that they have to have used.
     Raises: FerError: nothing is retrained yet or by another list, or there are no votes.
     """
-    runs = {name: _of_setting(name) for name in (AS_IS, *ACTIONS)}
+    runs = {name: finished(list_runs(), name) for name in (AS_IS, *ACTIONS)}
     if not runs[AS_IS] or not any(runs[action] for action in ACTIONS):
         raise RunError("no as-is run and retrained run is finished here. First: benchmarks.label_errors retrain")
     faces = {action: _reviewed(runs[action], digest) for action in ACTIONS if runs[action]}
@@ -192,7 +193,7 @@ def retrained(args: argparse.Namespace, digest: str) -> dict[str, Any]:
     answers = {name: [run.predictions("public", "flip") for run in some] for name, some in runs.items() if some}
     by_ferplus = {name: [_by_majority(store, one) for one in some] for name, some in answers.items()}
     return {
-        **_made_on([run for some in runs.values() for run in some]),
+        **made_on([run for some in runs.values() for run in some]),
         "faces": faces,
         "by": {"FER2013's labels": _compared(answers), "FER+'s majority": _compared(by_ferplus)},
     }
@@ -233,28 +234,12 @@ def _votes(store: FaceStore, answers: SplitPredictions) -> NDArray[np.uint8]:
 
 
 def _folds() -> list[Run]:
-    return [run for run in _finished() if run.name.startswith("fold-")]
-
-
-def _of_setting(name: str) -> list[Run]:
-    """The finished runs of a setting, by seed."""
-    return sorted((run for run in _finished() if run.name.rpartition("-s")[0] == name), key=lambda r: r.config().seed)
-
-
-def _finished() -> list[Run]:
-    return [run for run in list_runs() if run.status().state == "done"]
+    return [run for run in list_runs() if run.name.startswith("fold-") and run.status().state == "done"]
 
 
 def _view(runs: Sequence[Run], split: str) -> str:
     """Averaged with the mirror image where every run was judged so."""
     return "flip" if runs and all("flip" in run.views(split) for run in runs) else "none"
-
-
-def _made_on(runs: Sequence[Run]) -> dict[str, Any]:
-    abouts = [about for run in runs if (about := run.environment())]
-    machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in abouts]
-    codes = [f"{one['code']['version']} ({one['code']['source_hash']})" for one in abouts]
-    return {"machine": "; ".join(dict.fromkeys(machines)), "codes": list(dict.fromkeys(codes))}
 
 
 def _written(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.markdown import figure, table
+
 _METHODS = {"confident": "confident learning", "loss": "loss", "random": "random"}
 _FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
@@ -34,7 +36,7 @@ def _precisions(splits: Mapping[str, Any]) -> str:
     ]
     return (
         "## Of the first k faces, those whose label FER+'s majority calls wrong\n\n"
-        f"In percent, with 95% intervals (Wilson).\n\n{_lines(head, rows, text=2)}"
+        f"In percent, with 95% intervals (Wilson).\n\n{table(head, rows)}"
     )
 
 
@@ -60,8 +62,8 @@ def _sides(sides: Mapping[str, Any]) -> str:
     ]
     accuracy_head = ("split", "faces with both", "FER2013's labels", "FER+'s majority")
     return (
-        f"## Is it the model or the label?\n\nThe run's mistakes, in percent.\n\n{_lines(head, rows)}\n"
-        f"Its accuracy by each label set, on the same faces.\n\n{_lines(accuracy_head, accuracies)}"
+        f"## Is it the model or the label?\n\nThe run's mistakes, in percent.\n\n{table(head, rows)}\n"
+        f"Its accuracy by each label set, on the same faces.\n\n{table(accuracy_head, accuracies)}"
     )
 
 
@@ -91,16 +93,10 @@ def _rows(faces: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ("setting", "seeds", *_FIGURES.values())
-    return _lines(head, [(one["name"], str(one["seeds"]), *(_figure(one[name]) for name in _FIGURES)) for one in rows])
-
-
-def _figure(one: Mapping[str, Any]) -> str:
-    mean, sd = one["b"]["mean"], one["b"]["sd"]
-    text = f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
-    if not one["delta"]:
-        return text
-    low, high = one["ci95"]
-    return f"{text} ({100 * one['delta']:+.1f}: {100 * low:+.1f} to {100 * high:+.1f})"
+    return table(
+        head,
+        [(one["name"], str(one["seeds"]), *(figure(one[name]) for name in _FIGURES)) for one in rows],
+    )
 
 
 def _with_interval(one: Mapping[str, Any]) -> str:
@@ -112,9 +108,3 @@ def _with_interval(one: Mapping[str, Any]) -> str:
 
 def _made_on(values: Mapping[str, Any]) -> str:
     return f"{values['machine']}; code {', '.join(values['codes'])}."
-
-
-def _lines(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], text: int = 1) -> str:
-    """A table whose first columns, so many of them, are text, and the others numbers."""
-    rule = (*["---"] * text, *["---:"] * (len(head) - text))
-    return "".join("| " + " | ".join(line) + " |\n" for line in (head, rule, *rows))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.ablation_text import ablation_table
+from benchmarks.markdown import table
 from fer_core.catalog import VIEWS
 
 Row = Mapping[str, Any]
@@ -24,11 +25,6 @@ higher ones that are published choose the checkpoint on the split that they repo
 """
 _KINDS = {"fer": "FER2013's labels", "majority": "FER+: rows with a majority emotion"}
 _NONE = "–"
-_IN_WORDS = frozenset({
-    "system", "run", "on", "split", "view", "what went wrong", "ended", "recipe", "net", "targets",
-    "faces and emotions", "public selects by", "setting", "code", "emotion",
-})  # fmt: skip
-"""Columns that hold no number."""
 
 
 def render(board: Mapping[str, Any], anchors: Iterable[Row], ablation: Row | None = None) -> str:
@@ -81,12 +77,6 @@ def default_title(row: Row) -> str:
     balance = row["setting"].get("balance")
     words.append(f"balance {balance}" if balance else "")
     return ", ".join(filter(None, [row["recipe"] or row["model"], *words]))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; columns of words start at the left, numbers end at the right."""
-    lines = [head, ["---" if name in _IN_WORDS else "---:" for name in head], *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |\n" for line in lines)
 
 
 def percent(share: float | None) -> str:

@@ -5,7 +5,7 @@ Shapes: N faces, K classes.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +52,20 @@ def measure(run: Run) -> dict[str, Any]:
         "code": environment.get("code", {}),
         "figures": figures(run),
     }
+
+
+def made_on(runs: Sequence[Run]) -> dict[str, Any]:
+    """What runs of a study were trained on, and by which code; each of them once."""
+    abouts = [about for run in runs if (about := run.environment())]
+    machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in abouts]
+    codes = [f"{one['code']['version']} ({one['code']['source_hash']})" for one in abouts]
+    return {"machine": "; ".join(dict.fromkeys(machines)), "codes": list(dict.fromkeys(codes))}
+
+
+def finished(runs: Iterable[Run], name: str) -> list[Run]:
+    """The finished runs of a study's setting, which are named NAME-sSEED, by seed."""
+    known = [run for run in runs if run.name.rpartition("-s")[0] == name and run.status().state == "done"]
+    return sorted(known, key=lambda run: run.config().seed)
 
 
 def figures(run: Run) -> dict[str, dict[str, dict[str, Any]]]:

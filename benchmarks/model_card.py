@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.leaderboard_text import interval, percent, table
+from benchmarks.leaderboard_text import interval, percent
+from benchmarks.markdown import table
 from benchmarks.measured import SPLITS, epoch_seconds
 from fer_core.catalog import VIEWS
 from fer_core.cli_reproduce import SHIPPED

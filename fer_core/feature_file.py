@@ -19,6 +19,7 @@ from fer_core.files import write_atomic
 from fer_core.runs import Run
 from fer_core.settings import Settings
 
+FILE = "features.npz"
 FORMAT = 1
 """Format number of `features.npz`; a file of another is made anew."""
 
@@ -120,7 +121,7 @@ def read_features(run: Run, store: FaceStore) -> Features | None:
 
     Raises: RunError: the run has no weights.
     """
-    values_ND = read_arrays(features_folder(run, store) / "features.npz", FORMAT).get("values")
+    values_ND = read_arrays(features_folder(run, store) / FILE, FORMAT).get("values")
     if values_ND is None or values_ND.ndim != 2 or values_ND.dtype != np.float16:
         return None
     return Features(values_ND) if len(values_ND) == len(store.hashes_N) else None
@@ -135,7 +136,7 @@ def write_features(run: Run, store: FaceStore, values_ND: NDArray[np.floating]) 
         kept_ND = values_ND.astype(np.float16)
     if not np.isfinite(kept_ND).all():
         raise RunError(f"the features of run {run.name!r} are not finite in 16 bits; its weights may have diverged.")
-    write_arrays(features_folder(run, store) / "features.npz", FORMAT, values=kept_ND)
+    write_arrays(features_folder(run, store) / FILE, FORMAT, values=kept_ND)
     return Features(kept_ND)
 
 

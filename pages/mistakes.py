@@ -54,7 +54,7 @@ if other:
 shipped_note([run])
 label_note([run])
 decision_note(split, [tau])
-looked = Looked(run, split, found, predictions, faces_in_data(run, found.hashes_N), beside)
+looked = Looked(run, split, found, predictions, faces_in_data(run, predictions), beside)
 if look == "model or label":
     model_or_label(looked)
 elif look == "label errors":

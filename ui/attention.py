@@ -1,5 +1,6 @@
 """Where a net looks: Grad-CAM over one face when asked, and on average over a run's right and wrong answers."""
 
+from importlib import import_module
 from threading import Timer
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,8 @@ def warm_up() -> Timer:
 
 
 def _load() -> None:
-
-    import fer_core.explain  # noqa: F401
+    for name in ("captum.attr", "fer_core.explain"):
+        import_module(name)
 
 
 def mean_attention(looked: Looked) -> None:

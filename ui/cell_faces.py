@@ -1,10 +1,9 @@
 """The faces behind a clicked cell of two runs' matrices, grouped by what the other run makes of them."""
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from fer_core.cell_groups import GROUPS, BothAnswers
+from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
 from ui.gallery import face_gallery
 from ui.gallery_faces import faces_in_data
@@ -33,10 +32,10 @@ def remember(cell: Cell | None) -> None:
         st.query_params[_PARAMETER] = ".".join(cell)
 
 
-def cell_faces(run_a: Run, hashes_a: NDArray[np.uint64], both: BothAnswers, cell: Cell) -> None:
+def cell_faces(run_a: Run, answers_a: SplitPredictions, both: BothAnswers, cell: Cell) -> None:
     """A switch between the groups, and the faces of one of them.
 
-    Args: hashes_a: of all of A's answers on the split; the faces are found by them.
+    Args: answers_a: all of A's on the split; the faces are found by them.
     """
     letter, true, predicted = cell
     groups = both.in_cell(letter, true, predicted)
@@ -51,7 +50,7 @@ def cell_faces(run_a: Run, hashes_a: NDArray[np.uint64], both: BothAnswers, cell
     group = group if group in groups else next(iter(groups))
     st.caption(f"{'; '.join(names.values())}. {GROUPS[group]}")
     rows = page_of(groups[group], _PER_PAGE, key="cell_page")
-    faces = faces_in_data(run_a, hashes_a)
+    faces = faces_in_data(run_a, answers_a)
     if faces is None:
         return
     said = [(both.classes[both.said_a_N[row]], both.classes[both.said_b_N[row]]) for row in rows]

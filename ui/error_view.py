@@ -55,7 +55,7 @@ def likely_errors(looked: Looked) -> None:
 def _of_folds(runs: list[Run]) -> Looked:
     """The answers of each fold's net on the part of train that it has not seen."""
     gathered = gather_folds(runs)
-    return Looked(runs[0], "train", answers(gathered), gathered, faces_in_data(runs[0], gathered.hashes_N))
+    return Looked(runs[0], "train", answers(gathered), gathered, faces_in_data(runs[0], gathered))
 
 
 def _offer_folds(looked: Looked) -> None:
@@ -68,7 +68,7 @@ def _offer_folds(looked: Looked) -> None:
         if looked.store is None:
             return
         config = resolve_config(RunConfig.parse({"recipe": "small", "data": current_source(), "epochs": _FOLD_EPOCHS}))
-        faces = len(looked.train_rows)
+        faces = len(looked.store.rows("train"))
         seconds = 5 * launcher.estimate_s(config, faces * 4 // 5)
         if st.button(f"Train the five, about {in_words(seconds)}", type="primary", icon=":material/play_arrow:"):
             try:
@@ -84,7 +84,7 @@ def _errors(looked: Looked, method: str) -> None:
     found, seen_N = looked.found, looked.predictions.in_train_N
     fresh = np.arange(len(found.labels_N)) if seen_N is None else np.flatnonzero(~seen_N)
     try:
-        ranked = _ranked(looked.run.name, looked.split, found.predicted_N[fresh].tobytes(), method, looked, fresh)
+        ranked = _ranked(looked.run.name, looked.split, found.probabilities_NK[fresh].tobytes(), method, looked, fresh)
     except FerError as error:
         st.info(str(error), icon=":material/info:")
         return
@@ -102,7 +102,7 @@ def _errors(looked: Looked, method: str) -> None:
 
 
 @st.cache_data(show_spinner="Ranking the labels", max_entries=16)
-def _ranked(name: str, split: str, said: bytes, method: str, _looked: Looked, _fresh: NDArray) -> NDArray[np.int64]:
+def _ranked(name: str, split: str, shares: bytes, method: str, _looked: Looked, _fresh: NDArray) -> NDArray[np.int64]:
     return rank_label_errors(_looked.found.labels_N[_fresh], _looked.found.probabilities_NK[_fresh], method)
 
 

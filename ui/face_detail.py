@@ -6,9 +6,12 @@ from numpy.typing import NDArray
 
 from fer_core import charts
 from fer_core.chart_parts import grouped_bars
+from fer_core.data import FaceStore
 from fer_core.errors import FerError
-from fer_core.feature_file import Features, nearest_faces, read_features
+from fer_core.feature_file import FILE, Features, features_folder, nearest_faces, read_features
 from fer_core.palette import RUN_COLORS
+from fer_core.review import face_hash
+from fer_core.runs import Run
 from ui.attention import attention
 from ui.face_facts import face_facts, faces_in_a_row
 from ui.looked import Looked
@@ -26,7 +29,7 @@ def face_detail(looked: Looked, place: int) -> None:
         attention(looked, place, looked.faces.images(np.array([place]))[0])
     words = f"taken for **{said}**" if label != said else "and called so"
     st.markdown(f"labelled **{label}**, {words}")
-    marking(f"{int(found.hashes_N[place]):016x}", label, said, looked.split)
+    marking(face_hash(found.hashes_N[place]), label, said, looked.split)
     _probabilities(looked, place)
     if row is None or looked.store is None or looked.quality is None:
         return
@@ -61,17 +64,22 @@ def _nearest(looked: Looked, row: int) -> None:
     """The training faces that the net takes for the most similar ones."""
     assert looked.store is not None
     try:
-        features = _features(looked)
+        features = _features(looked.run, looked.store)
     except FerError:
         return  # a run without weights has no features, and the Map says so
     if features is None:
         st.caption("Its nearest training faces are known once the run's faces are mapped: see Map.")
         return
-    rows, cosines = nearest_faces(features, row, _NEAREST, looked.train_rows)
+    rows, cosines = nearest_faces(features, row, _NEAREST, looked.store.rows("train"))
     lines = [f"{cosine:.2f}" for cosine in cosines]
     faces_in_a_row(looked.store, rows, row, "**Nearest in train**, to this net", "nearest", None, lines)
 
 
-def _features(looked: Looked) -> Features | None:
-    assert looked.store is not None
-    return read_features(looked.run, looked.store)
+def _features(run: Run, store: FaceStore) -> Features | None:
+    file = features_folder(run, store) / FILE
+    return _read(str(file), file.stat().st_mtime_ns if file.exists() else 0, run, store)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)  # read and widened once: half a second, at each click
+def _read(file: str, changed_ns: int, _run: Run, _store: FaceStore) -> Features | None:
+    return read_features(_run, _store)

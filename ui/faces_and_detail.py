@@ -70,11 +70,12 @@ def _gallery(looked: Looked, shown: NDArray[np.int64], place: int, lines: list[s
     found = looked.found
     trues = [found.classes[label] for label in found.labels_N[shown]]
     saids = [found.classes[label] for label in found.predicted_N[shown]]
+
+    def pick(at: int) -> None:
+        look_at(int(shown[at]))
+
     if looked.faces is None:
-        picked = answer_table(trues, saids, found.confidence_N[shown], key="answers")
-        if picked is not None and shown[picked] != place:
-            look_at(int(shown[picked]))
-            st.rerun(scope="fragment")
+        answer_table(trues, saids, found.confidence_N[shown], key="answers", on_pick=pick)
         return
     captions = [f"{true} → {said}\n{line}" for true, said, line in zip(trues, saids, lines, strict=True)]
     tones = ["right" if true == said else "wrong" for true, said in zip(trues, saids, strict=True)]
@@ -82,5 +83,5 @@ def _gallery(looked: Looked, shown: NDArray[np.int64], place: int, lines: list[s
     with st.container(height=900, border=False):
         face_gallery(
             looked.faces.images(shown), captions, key="mistakes", tones=tones,
-            selected=int(marked[0]) if len(marked) else None, on_pick=lambda at: look_at(int(shown[at])),
+            selected=int(marked[0]) if len(marked) else None, on_pick=pick,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 Shapes: N faces of a split, M of them shown, H x W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,12 +12,13 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fer_core.data import FaceStore
-from fer_core.data.known import find_faces
 from fer_core.errors import FerError
+from fer_core.label_sides import rows_in
+from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
 from ui.source import current_source, key_of, store_of
 
-_GREY = 128
+GREY = 128
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,28 @@ class DataFaces:
     def images(self, shown_M: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures of these of the N faces, uint8 (M, H, W), plain grey where there is none."""
         rows_M = self.rows_N[shown_M]
-        images = np.full((len(rows_M), *self.store.image_size), _GREY, dtype=np.uint8)
+        images = np.full((len(rows_M), *self.store.image_size), GREY, dtype=np.uint8)
         images[rows_M >= 0] = self.store.images_NHW[rows_M[rows_M >= 0]]
         return images
 
 
-def faces_in_data(run: Run, hashes_N: NDArray[np.uint64]) -> DataFaces | None:
+def faces_in_data(run: Run, predictions: SplitPredictions) -> DataFaces | None:
     """Where the faces are, and how many are not there; None, and how to see them, where none of them is.
 
     They are looked for in the source that the run was trained on, and where that is gone, or the run is a shipped one,
-    in the source that is open: by their pixels, else by a near copy.
+    in the source that is open (`label_sides.rows_in`).
     """
     store = _source_for(run)
-    rows_N = np.full(len(hashes_N), -1) if store is None else _rows(key_of(store), hashes_N, store)
+    n = len(predictions.hashes_N)
+    rows_N = np.full(n, -1) if store is None else _rows(
+        key_of(store), predictions.fingerprint, predictions.hashes_N, store, predictions
+    )  # fmt: skip
     missing = int((rows_N < 0).sum())
-    if store is None or missing == len(rows_N):
+    if store is None or missing == n:
         _say_how_to_see_them(run, missing)
         return None
     if missing:
-        st.caption(f"{missing:,} of {len(rows_N):,} faces are not in your data and shown without a picture.")
+        st.caption(f"{missing:,} of {n:,} faces are not in your data and shown without a picture.")
     return DataFaces(store, rows_N)
 
 
@@ -63,20 +67,25 @@ def _say_how_to_see_them(run: Run, faces: int) -> None:
 
 
 def answer_table(
-    trues: Sequence[str], saids: Sequence[str], confidence_M: NDArray[np.float64], *, key: str
-) -> int | None:
-    """Answers without pictures, one a row, under the emotions' names; the position of the row that is chosen."""
+    trues: Sequence[str], saids: Sequence[str], confidence_M: NDArray[np.float64], *, key: str,
+    on_pick: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Answers without pictures, one a row, under the emotions' names; `on_pick` is told the position of a click."""
+
+    def heard() -> None:
+        for place in st.session_state[key].selection.rows:
+            if place < len(trues):  # else of a longer table, before it was filtered
+                on_pick(place)
+
     rows = [
         {"labelled": true, "taken for": said, "sure": float(share)}
         for true, said, share in zip(trues, saids, confidence_M, strict=True)
     ]
     sure = st.column_config.ProgressColumn("How sure", format="percent", min_value=0, max_value=1)
-    event = st.dataframe(
-        rows, key=key, on_select="rerun", selection_mode="single-row", hide_index=True, height=640,
+    st.dataframe(
+        rows, key=key, on_select=heard, selection_mode="single-row", hide_index=True, height=640,
         column_config={"labelled": "Labelled", "taken for": "Taken for", "sure": sure},
     )  # fmt: skip
-    chosen = [place for place in event.selection.rows if place < len(rows)]  # of a longer table, before it was filtered
-    return chosen[0] if chosen else None
 
 
 def _source_for(run: Run) -> FaceStore | None:
@@ -89,5 +98,7 @@ def _source_for(run: Run) -> FaceStore | None:
 
 
 @st.cache_data(show_spinner="Looking for these faces in your data", max_entries=16)
-def _rows(key: str, hashes_N: NDArray[np.uint64], _store: FaceStore) -> NDArray[np.int64]:
-    return find_faces(_store, hashes_N)
+def _rows(
+    key: str, trained_on: str, hashes_N: NDArray[np.uint64], _store: FaceStore, _predictions: SplitPredictions
+) -> NDArray[np.int64]:
+    return rows_in(_store, _predictions)

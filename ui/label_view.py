@@ -5,7 +5,6 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from fer_core.chart_parts import SELECTION
-from fer_core.data.labelling import needed_votes
 from fer_core.errors import FerError
 from fer_core.label_charts import ARROW, accuracy_chart, pairs_chart, sides_chart
 from fer_core.label_sides import SIDES, LabelSides, accuracy_sentence, label_sides, sides_sentence, votes_of
@@ -48,7 +47,6 @@ def _sides(looked: Looked) -> LabelSides | None:
     if looked.faces is None:
         return None
     try:
-        needed_votes(looked.faces.store, "telling model from label")
         return label_sides(looked.predictions, votes_of(looked.faces.store, looked.faces.rows_N))
     except FerError as error:
         st.info(str(error), icon=":material/how_to_vote:")

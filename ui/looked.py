@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from fer_core.data import FaceStore
 from fer_core.data.quality import Quality
-from fer_core.labels import SPLITS
 from fer_core.mistakes import Answers
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
@@ -51,11 +50,6 @@ class Looked:
         rows_N = self.faces.rows_N
         found = values_of_store[rows_N]
         return np.where(rows_N >= 0, found, missing)
-
-    @property
-    def train_rows(self) -> NDArray[np.int64]:
-        assert self.store is not None
-        return np.flatnonzero(self.store.splits_N == SPLITS.index("train"))
 
 
 def place_in_address(n: int) -> int | None:

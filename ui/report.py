@@ -148,7 +148,7 @@ def confusion_matrices(
     if len(answers) == 2:
         both = both_answers(*answers)
         if chosen := _latest(clicks, both.classes):
-            cell_faces(runs[0], answers[0].hashes_N, both, chosen)
+            cell_faces(runs[0], answers[0], both, chosen)
 
 
 def export(

@@ -8,9 +8,9 @@ from fer_core.data.known import find_faces
 from fer_core.errors import FerError
 from fer_core.review import Mark, ReviewList, to_csv
 from ui.gallery import face_gallery
+from ui.gallery_faces import GREY, DataFaces
 from ui.paging import page_of
 
-_GREY = 128
 _PER_PAGE = 200
 
 
@@ -62,11 +62,9 @@ def _totals(marks: list[Mark]) -> None:
 def _pictures(store: FaceStore | None, marks: list[Mark]) -> np.ndarray:
     """Grey where the open data does not have the face."""
     if store is None:
-        return np.full((len(marks), 48, 48), _GREY, dtype=np.uint8)
-    rows = find_faces(store, np.array([int(one.hash, 16) for one in marks], dtype=np.uint64))
-    images = np.full((len(marks), *store.image_size), _GREY, dtype=np.uint8)
-    images[rows >= 0] = store.images_NHW[rows[rows >= 0]]
-    return images
+        return np.full((len(marks), 48, 48), GREY, dtype=np.uint8)
+    hashes = np.array([int(one.hash, 16) for one in marks], dtype=np.uint64)
+    return DataFaces(store, find_faces(store, hashes)).images(np.arange(len(marks)))
 
 
 def _undo(mark: str | None) -> None:

@@ -1,0 +1,26 @@
+"""What the studies' and the leaderboard's texts are made of: tables, and a figure over seeds with its difference."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_IN_WORDS = frozenset({
+    "system", "run", "on", "split", "view", "what went wrong", "ended", "recipe", "net", "targets",
+    "faces and emotions", "public selects by", "setting", "code", "emotion", "trick", "ranking",
+})  # fmt: skip
+"""Columns that hold no number."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; columns of words start at the left, numbers end at the right."""
+    lines = [head, ["---" if name in _IN_WORDS else "---:" for name in head], *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |\n" for line in lines)
+
+
+def figure(one: Mapping[str, Any]) -> str:
+    """A `seeds.SeedDifference` as JSON: mean of B in percent, its spread, and the difference with its interval."""
+    mean, sd = one["b"]["mean"], one["b"]["sd"]
+    text = f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}")
+    if not one["delta"]:
+        return text
+    low, high = one["ci95"]
+    return f"{text} ({100 * one['delta']:+.1f}: {100 * low:+.1f} to {100 * high:+.1f})"
