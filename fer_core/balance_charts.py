@@ -1,5 +1,6 @@
 """Charts of balancing, in Vega-Lite: what it does before a training, and which trade-offs there are after one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ QUANTITIES: dict[str, tuple[str, str, str]] = {
 }
 """What `mix_chart` draws: title, field of `Preview`, and how a number is written."""
 
-_ROOM = 0.04
+_ROOM, _GRID = 0.02, 0.05
 """What the axes of trade-offs show on either side of the runs and the front."""
 
 
@@ -91,7 +92,9 @@ def _place(shown: Sequence[dict[str, Any]]) -> Spec:
 
 
 def _axis(field: str, title: str, values: Sequence[float]) -> Spec:
-    low, high = max(0.0, min(values, default=0) - _ROOM), min(1.0, max(values, default=1) + _ROOM)
+    low, high = min(values, default=0) - _ROOM, max(values, default=1) + _ROOM
+    # Round numbers: the axes stay as they are while a slider moves a run a little.
+    low, high = max(0.0, math.floor(low / _GRID) * _GRID), min(1.0, math.ceil(high / _GRID) * _GRID)
     scale = {"domain": [low, high], "zero": False, "nice": False}
     axis = {"format": ".0%", "tickCount": 8}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis}

@@ -33,7 +33,7 @@ def reliability_chart(bins: Mapping[str, Sequence[Bin]], colors: Mapping[str, st
     place = {
         "x": {"field": "confidence", "title": "how sure", **_SHARE},
         "y": {"field": "accuracy", "title": "how often right", **_SHARE},
-        "color": _color(colors),
+        "color": _color([colors[run] for run in bins]),
         "tooltip": tips,
     }
     intervals = {"y": {"field": "low", "title": "how often right", **_SHARE}, "y2": {"field": "high"}}
@@ -62,7 +62,7 @@ def precision_recall_chart(curves: Mapping[str, PrecisionRecall | None], colors:
         "x": {"field": "recall", "title": "found (recall)", **_SHARE},
         "y": {"field": "precision", "title": "right (precision)", **_SHARE},
         "order": {"field": "recall", "type": "quantitative"},
-        "color": _color(colors),
+        "color": _color([colors[run] for run, curve in curves.items() if curve is not None]),
         "tooltip": [{"field": "run"}, {"field": "recall", "format": ".1%"}, {"field": "precision", "format": ".1%"}],
     }
     return {"height": 300, "data": {"values": rows}, "mark": {"type": "line", "strokeWidth": 1.5}, "encoding": place}
@@ -76,9 +76,9 @@ def _thinned(curve: PrecisionRecall) -> list[tuple[float, float]]:
     return [(curve.recall_T[i], curve.precision_T[i]) for i in places]
 
 
-def _color(colors: Mapping[str, str]) -> Spec:
+def _color(colors: Sequence[str]) -> Spec:
     return {
-        "field": "run", "type": "nominal", "scale": {"domain": list(colors), "range": list(colors.values())},
+        "field": "run", "type": "nominal", "sort": None, "scale": {"range": list(colors)},
         "legend": {"orient": "bottom", "title": None, "labelLimit": 260},
     }  # fmt: skip
 

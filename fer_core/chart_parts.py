@@ -1,5 +1,6 @@
 """What several charts are made of, in Vega-Lite: bars with their numbers, matrices to click; and their colours."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ SELECTION = "cell"
 GREY = "#9aa1ab"
 
 _AXIS_PX = 40
+_STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12)
+"""The last one is for a value that rounding has put a hair above a power of ten."""
 _HEADROOM = 1.4
 """Of the longest bar; the rest is for its number, which takes a third of a chart half a narrow page wide."""
 
@@ -85,6 +88,7 @@ def grouped_bars(
     form: str,
     *,
     ink: str,
+    most: float | None = None,
     title: str = "",
     row_px: int = 38,
 ) -> Spec:
@@ -95,6 +99,7 @@ def grouped_bars(
         colors: of the bars, in their order.
         form: how a number is written, as in "{:.0%}".
         ink: colour of the numbers.
+        most: what a bar of full length stands for; left out, the largest value, rounded up.
         row_px: height of a name's bars.
     """
     rows: list[dict[str, Any]] = [
@@ -102,20 +107,20 @@ def grouped_bars(
         for bar, some in values.items()
         for name, value in zip(names, some, strict=True)
     ]
-    most = max((row["value"] for row in rows), default=0) or 1.0
+    full = most or _round_up(max((row["value"] for row in rows), default=0))
     place = {
         "y": {
             "field": "name", "type": "nominal", "sort": list(names), "title": None,
             "axis": {"domain": False, "ticks": False, "labelLimit": 80},
         },
-        "yOffset": {"field": "bar", "sort": list(values)},
-        "x": {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, _HEADROOM * most]}},
+        "yOffset": {"field": "bar", "sort": None},
+        "x": {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, _HEADROOM * full]}},
         "tooltip": [{"field": "name", "title": " "}, {"field": "bar", "title": "  "},
                     {"field": "text", "title": title or "   "}],
     }  # fmt: skip
     color = {
         "field": "bar", "type": "nominal", "legend": {"orient": "top", "title": None, "labelLimit": 260},
-        "scale": {"domain": list(values), "range": list(colors)},
+        "sort": None, "scale": {"range": list(colors)},
     }  # fmt: skip
     number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
     head = {"title": {"text": title, "anchor": "start", "fontSize": 13}} if title else {}
@@ -128,6 +133,14 @@ def grouped_bars(
             {"mark": number, "encoding": {"text": {"field": "text"}}},
         ],
     }
+
+
+def _round_up(value: float) -> float:
+    """To a round number, so that an axis stays as it is while a slider moves its bars a little."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in _STEPS if step * power >= value)
 
 
 def matrix(

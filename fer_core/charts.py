@@ -27,7 +27,7 @@ def per_class(
     """`recall`, `precision` or `f1` of each emotion, one bar a report, in this order."""
     values = {name: [getattr(one, quantity) for one in report.per_class.values()] for name, report in reports.items()}
     classes = next(iter(reports.values())).classes
-    return grouped_bars(classes, values, colors[: len(values)], "{:.0%}", ink=ink, row_px=row_px, title=title)
+    return grouped_bars(classes, values, colors[: len(values)], "{:.0%}", ink=ink, most=1.0, row_px=row_px, title=title)
 
 
 def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
@@ -136,13 +136,12 @@ def _dot(name: str, value: float, interval: Interval, color: str, form: str) -> 
 
 def _dots(rows: Sequence[dict[str, Any]], title: str, form: str, ink: str) -> Spec:
     """A dot with its interval a row, its number above it."""
-    names = [row["name"] for row in rows]
     x = {
         "field": "value", "type": "quantitative", "title": title, "scale": {"zero": False},
         "axis": {"format": form, "tickCount": 5},
     }  # fmt: skip
     y = {
-        "field": "name", "type": "nominal", "sort": names, "title": None,
+        "field": "name", "type": "nominal", "sort": None, "title": None,
         "axis": {"domain": False, "ticks": False, "labelLimit": 220},
     }  # fmt: skip
     color = {"color": {"field": "color", "type": "nominal", "scale": None}}

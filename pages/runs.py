@@ -6,6 +6,7 @@ import streamlit as st
 
 from fer_core.run_charts import accuracies
 from fer_core.run_table import best_first, in_common, kinds_of, published
+from ui.chart import draw
 from ui.empty import empty_state
 from ui.run_list import all_facts, choose, chosen_among, curves, figures, filters, table
 from ui.run_notes import bin_menu, delete_button, note_editor, tag_all, undo_bar
@@ -82,7 +83,7 @@ for kind in kinds_of(shown):
     few = f", the best {MOST_DOTS} of {len(rows)} on public" if len(rows) > MOST_DOTS else ""
     st.markdown(f"**Accuracy with its 95% interval**, judged on {kind.title}{few}")
     spec = accuracies(rows[:MOST_DOTS], published([kind]) if quoted else [], ink=ink())
-    st.vega_lite_chart(spec, key=f"dots:{kind.title}")
+    draw(spec, key=f"dots:{kind.title}")
 if kinds_of(shown):
     st.caption("Full dot: private. Hollow dot: public, where there is no private figure yet. ◇: published by others.")
 if chosen:

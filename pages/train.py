@@ -17,6 +17,7 @@ from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.recipes import find_recipe
 from fer_core.runs import free_names
+from ui.chart import draw
 from ui.live import live_runs
 from ui.net_cost import net_cost
 from ui.source import title_with_source
@@ -91,13 +92,13 @@ with picture:
         st.warning(line, icon=":material/warning:")
     buttons, said = st.container(horizontal=True, vertical_alignment="center"), st.container()
     with buttons:
-        for draw in (train_one, train_variants, train_twins) if recipe else (train_twins, train_one):
-            draw()
+        for button in (train_one, train_variants, train_twins) if recipe else (train_twins, train_one):
+            button()
         with st.popover("Copy as command", icon=":material/terminal:"):
             st.code(shlex.join(config.changed(data=resolved.data).command()), language="bash", wrap_lines=True)
     before, after = (preview(counts, one) for one in (plan_balance(counts, RunConfig()), balance))
     quantity = "loss" if balance.weighted else "mix"
-    st.vega_lite_chart(mix_chart(before, after, view.classes, quantity, ink=ink()), key="class_mix", width="stretch")
+    draw(mix_chart(before, after, view.classes, quantity, ink=ink()), key="class_mix")
     rarest = view.imbalance("train")[0]
     visits = after.repeats_K[view.classes.index(rarest)]
     left = len(store.rows("train")) - int(counts.sum())

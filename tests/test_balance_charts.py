@@ -10,7 +10,7 @@ from fer_core.adjust import Tradeoff
 from fer_core.balance import plan_balance
 from fer_core.balance_charts import QUANTITIES, mix_chart, tradeoff_chart
 from fer_core.balance_preview import preview
-from fer_core.chart_parts import GREY
+from fer_core.chart_parts import GREY, grouped_bars
 from fer_core.config import RunConfig
 from fer_core.errors import RunError
 from fer_core.labels import EMOTIONS, FER2013_TRAIN_COUNTS
@@ -50,9 +50,16 @@ def test_each_quantity_has_two_bars_a_class_with_their_numbers(quantity):
         np.testing.assert_allclose(list(found.values()), getattr(one, attribute))
     assert len(rows) == 14
     assert spec["encoding"]["y"]["sort"] == list(EMOTIONS)
-    assert spec["encoding"]["x"]["scale"]["domain"][1] == pytest.approx(1.4 * max(row["value"] for row in rows))
+    room = spec["encoding"]["x"]["scale"]["domain"][1] / max(row["value"] for row in rows)
+    assert 1.4 <= room <= 1.4 * 1.34, "no step to the next round number is larger"
     assert spec["layer"][1]["mark"]["color"] == "#123456"
     check_vega_lite(spec)
+
+
+@pytest.mark.parametrize(("most", "full"), [(0.21, 0.25), (0.2, 0.2), (1.0, 1.0), (8.3, 10.0), (0.0, 1.0), (37, 40)])
+def test_a_bar_of_full_length_stands_for_a_round_number(most, full):
+    spec = grouped_bars(("a", "b"), {"bar": (0, most)}, ("red",), "{:.1f}", ink="black")
+    assert spec["encoding"]["x"]["scale"]["domain"] == pytest.approx([0, 1.4 * full])
 
 
 def test_the_numbers_are_written_as_a_person_reads_them():
@@ -130,8 +137,8 @@ def test_only_runs_with_a_colour_are_named_above_and_below_by_turns():
 def test_the_axes_show_the_runs_and_the_front_and_not_where_a_line_leads_far_below():
     lost = [*CURVE_A, Tradeoff(2.0, 0.10, 0.20, 0.1)]
     spec = drawn(curves={"a": lost, "b": CURVE_B})
-    assert spec["encoding"]["x"]["scale"]["domain"] == pytest.approx([0.46, 0.69])
-    assert spec["encoding"]["y"]["scale"]["domain"] == pytest.approx([0.51, 0.74])
+    assert spec["encoding"]["x"]["scale"]["domain"] == pytest.approx([0.45, 0.7])
+    assert spec["encoding"]["y"]["scale"]["domain"] == pytest.approx([0.5, 0.75])
     assert all(one["mark"]["clip"] for one in spec["layer"][1:3])
     assert len(spec["layer"][1]["data"]["values"]) == 6
 

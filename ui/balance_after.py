@@ -32,6 +32,7 @@ from fer_core.run_adjustment import (
 )
 from fer_core.runs import Run
 from ui.answers import stored_answers
+from ui.chart import draw
 from ui.report import moved_figures
 from ui.run_picker import pick_run, pick_split, runs_or_empty_state
 from ui.theme import ink
@@ -178,7 +179,7 @@ def _tradeoffs(
     points[run.name] = Tradeoff(adjustment.tau, after.accuracy, after.balanced_accuracy, after.macro_f1)
     st.markdown("**Accuracy against macro-recall**, for every tau")
     spec = tradeoff_chart(curves, points, colors={run.name: RUN_COLORS["B"]}, ink=ink())
-    st.vega_lite_chart(spec, key="tradeoffs", width="stretch")
+    draw(spec, key="tradeoffs")
 
 
 def _matrices(before: Report, after: Report) -> None:
@@ -188,7 +189,7 @@ def _matrices(before: Report, after: Report) -> None:
         with column:
             st.markdown(f"**{title}**")
             spec = charts.confusion(report.confusion_KK, report.classes, ink=ink(), as_share=True, top_share=top)
-            st.vega_lite_chart(spec, key=f"matrix {title}")
+            draw(spec, key=f"matrix {title}")
     st.caption("Rows are the true emotion, columns what the model said; the numbers are shares of the row.")
 
 

@@ -18,6 +18,7 @@ from fer_core.errors import FerError
 from fer_core.labels import SPLITS
 from fer_core.runs import Run, known_runs
 from ui.answers import stored_answers
+from ui.chart import draw
 from ui.config_form import as_widget, setting
 from ui.run_picker import is_judged
 from ui.theme import ink
@@ -108,6 +109,4 @@ def _charts(before: Preview, after: Preview, classes: tuple[str, ...]) -> None:
             if quantity == "gradient" and after.gradient_share_K is None:
                 st.caption(f"{QUANTITIES[quantity][0]}: known once a run is finished.")
                 continue
-            st.vega_lite_chart(
-                mix_chart(before, after, classes, quantity, ink=ink()), key=f"chart {quantity}", width="stretch"
-            )
+            draw(mix_chart(before, after, classes, quantity, ink=ink()), key=f"chart {quantity}")

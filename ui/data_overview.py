@@ -8,6 +8,7 @@ from fer_core import data_charts
 from fer_core.browse import light_histograms, mean_faces
 from fer_core.data import FaceStore
 from ui.browse import choose_faces
+from ui.chart import draw
 from ui.gallery import face_gallery
 from ui.theme import ink
 
@@ -29,7 +30,7 @@ def counts(view: FaceStore) -> None:
         with column:
             st.markdown(f"**{split}**, {sum(by_emotion.values()):,} faces")
             spec = data_charts.label_histogram(by_emotion, as_share=unit == "share", ink=ink())
-            st.vega_lite_chart(spec, key=f"histogram_{split}")
+            draw(spec, key=f"histogram_{split}")
     st.caption(_imbalance(view))
 
 
@@ -67,7 +68,7 @@ def looks(view: FaceStore) -> None:
         st.subheader("Brightness and contrast", anchor=False)
         for column, title in (("brightness", "mean grey, 0 to 255"), ("contrast", "standard deviation of the grey")):
             centres, shares = _light(view.fingerprint, column, view)
-            st.vega_lite_chart(data_charts.light(centres, shares, title), key=column)
+            draw(data_charts.light(centres, shares, title), key=column)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)

@@ -13,6 +13,7 @@ from fer_core.palette import RUN_COLORS
 from fer_core.review import face_hash
 from fer_core.runs import Run
 from ui.attention import attention
+from ui.chart import draw
 from ui.face_facts import face_facts, faces_in_a_row
 from ui.looked import Looked
 from ui.marking import marking
@@ -47,7 +48,7 @@ def _probabilities(looked: Looked, place: int) -> None:
         name, shares = other
         values = {looked.run.name: found.probabilities_NK[place], name: shares}
         spec = grouped_bars(found.classes, values, list(RUN_COLORS.values()), "{:.0%}", ink=ink())
-    st.vega_lite_chart(spec, key="shares")
+    draw(spec, key="shares")
 
 
 def _beside(looked: Looked, place: int) -> tuple[str, NDArray[np.float64]] | None:

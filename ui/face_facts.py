@@ -11,6 +11,7 @@ from fer_core.catalog import FLAGS
 from fer_core.data import FaceStore
 from fer_core.data.quality import Quality
 from fer_core.labels import SPLITS
+from ui.chart import draw
 from ui.gallery import face_gallery
 from ui.theme import ink
 
@@ -26,7 +27,7 @@ def face_facts(view: FaceStore, quality: Quality, row: int, on_pick: OnPick | No
         st.badge(FLAGS[name].title, icon=":material/flag:", color="orange", help=FLAGS[name].text)
     if view.votes_NV is not None and view.votes_NV[row].any():
         st.markdown("What ten taggers said")
-        st.vega_lite_chart(data_charts.votes(view.votes_NV[row], ink=ink()), key="votes")
+        draw(data_charts.votes(view.votes_NV[row], ink=ink()), key="votes")
     copies, near = copies_of(view, row), near_copies_of(view, row)
     if len(copies) > 1:
         faces_in_a_row(view, copies, row, f"**{len(copies)} copies**, pixel for pixel", "copies", on_pick)

@@ -4,10 +4,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from fer_core.chart_parts import SELECTION
 from fer_core.errors import FerError
 from fer_core.label_charts import ARROW, accuracy_chart, pairs_chart, sides_chart
 from fer_core.label_sides import SIDES, LabelSides, accuracy_sentence, label_sides, sides_sentence, votes_of
+from ui.chart import draw, draw_to_click
 from ui.faces_and_detail import faces_and_detail
 from ui.looked import Looked
 from ui.theme import ink
@@ -27,18 +27,15 @@ def model_or_label(looked: Looked) -> None:
     with left:
         pairs = sides.pairs()
         st.markdown(f"**Each pair of emotions**, label{ARROW}model")
-        event = st.vega_lite_chart(
-            pairs_chart(pairs[:_PAIRS], ink=ink()), key="pairs", on_select="rerun", selection_mode=SELECTION
-        )
+        picked = draw_to_click(pairs_chart(pairs[:_PAIRS], ink=ink()), key="pairs")
         if len(pairs) > _PAIRS:
             st.caption(f"The {_PAIRS} commonest of {len(pairs)} pairs. Click a part of a bar for its faces.")
     with right:
         st.markdown("**With whom FER+'s taggers side**")
-        st.vega_lite_chart(sides_chart(sides, ink=ink()), key="sides")
+        draw(sides_chart(sides, ink=ink()), key="sides")
         st.markdown("**Accuracy by either label**, on the same faces")
-        st.vega_lite_chart(accuracy_chart(sides, ink=ink()), key="accuracies")
+        draw(accuracy_chart(sides, ink=ink()), key="accuracies")
         st.caption(accuracy_sentence(sides))
-    picked = event.selection.get(SELECTION) if event else None
     faces_and_detail(looked, _faces_of(looked, sides, picked[0] if picked else None))
 
 

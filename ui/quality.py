@@ -6,10 +6,10 @@ import streamlit as st
 
 from fer_core import data_charts
 from fer_core.catalog import FLAGS
-from fer_core.chart_parts import SELECTION
 from fer_core.data import FaceStore, quality
 from fer_core.data.agreement import Agreement, ferplus_agreement
 from ui.browse import offer_near_copies, show_in_browser
+from ui.chart import draw_to_click
 from ui.source import key_of, quality_of
 from ui.theme import ink
 
@@ -76,14 +76,13 @@ def _agreement(store: FaceStore) -> None:
     left, right = st.columns([1.6, 1])
     with left:
         spec = data_charts.label_agreement(agreement.matrix, agreement.rows, agreement.columns, ink=ink())
-        event = st.vega_lite_chart(spec, key="label_agreement", on_select="rerun", selection_mode=SELECTION)
+        cells = draw_to_click(spec, key="label_agreement")
     with right:
         st.metric("They agree on", f"{agreement.agree:.1%}", help="Of the faces on which FER+ has a majority.")
         st.caption(
             f"{agreement.n:,} faces have an emotion that more than half of ten taggers chose. "
             "A model that learns FER2013's labels is marked wrong where it sees what most people see."
         )
-        cells = event.selection.get(SELECTION) if event else None
         if cells:
             label, majority = cells[0]["true"], cells[0]["predicted"]
             if st.button(f"See the {label} faces that taggers call {majority}", icon=":material/search:"):

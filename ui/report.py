@@ -9,7 +9,7 @@ import streamlit as st
 from fer_core import charts
 from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
 from fer_core.cell_groups import both_answers
-from fer_core.chart_parts import GREY, SELECTION, Spec
+from fer_core.chart_parts import GREY, Spec
 from fer_core.compare import Comparison
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.evaluate import Report
@@ -18,6 +18,7 @@ from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
 from fer_core.verdict import verdict
 from ui.cell_faces import Cell, cell_faces, cell_in_address, remember
+from ui.chart import draw, draw_to_click
 from ui.theme import ink
 
 _HEADLINES = {
@@ -80,9 +81,9 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
     named = dict(zip(labels, reports.values(), strict=True))
     accuracies, delta = st.columns([1.25, 1])
     with accuracies:
-        st.vega_lite_chart(charts.accuracy_intervals(named, ink=ink()), key="intervals")
+        draw(charts.accuracy_intervals(named, ink=ink()), key="intervals")
     with delta:
-        st.vega_lite_chart(charts.accuracy_delta(comparison, ink=ink()), key="interval of the difference")
+        draw(charts.accuracy_delta(comparison, ink=ink()), key="interval of the difference")
     st.caption(
         f"On the {comparison.a.n:,} faces that both judged, B is right on {comparison.fixed} that A gets wrong, and "
         f"wrong on {comparison.broken} that A gets right (McNemar p = {comparison.mcnemar_p:.2g}). Intervals: 95%, "
@@ -97,7 +98,7 @@ def _in_words(joint: bytes, names: tuple[str, str], _comparison: Comparison) -> 
 
 def each_emotion(reports: Mapping[str, Report], quantity: str, title: str) -> None:
     """Recall, precision or F1 of each emotion, one bar a run."""
-    st.vega_lite_chart(charts.per_class(reports, quantity, ink=ink(), title=title), key=quantity)
+    draw(charts.per_class(reports, quantity, ink=ink(), title=title), key=quantity)
 
 
 def moved_figures(before: Report, after: Report) -> None:
@@ -113,7 +114,7 @@ def moved_figures(before: Report, after: Report) -> None:
                 {"own decision": before, "moved": after}, quantity, ink=ink(), colors=(GREY, RUN_COLORS["B"]),
                 row_px=34, title=quantity.capitalize(),
             )  # fmt: skip
-            st.vega_lite_chart(spec, key=f"moved {quantity}")
+            draw(spec, key=f"moved {quantity}")
 
 
 @st.fragment  # the toggle and a click draw the matrices anew, not the page
@@ -179,13 +180,13 @@ def settings_that_differ(a: Run, b: Run) -> None:
         return
     rows = [{"setting": name, "A": mine, "B": theirs} for name, (mine, theirs) in found.items()]
     st.markdown("**Settings that differ**")
-    st.dataframe(rows, hide_index=True, column_config={"setting": "Setting"})
+    st.table(rows)
 
 
 def differences(comparison: Comparison) -> None:
     """B's matrix minus A's, beside nothing else on its colour scale."""
     st.markdown("**B minus A**, in faces: green is better, red is worse")
-    st.vega_lite_chart(charts.confusion_difference(comparison, comparison.a.classes, ink=ink()), key="difference")
+    draw(charts.confusion_difference(comparison, comparison.a.classes, ink=ink()), key="difference")
 
 
 def run_curves(runs: Sequence[Run]) -> None:
@@ -196,10 +197,10 @@ def run_curves(runs: Sequence[Run]) -> None:
     with accuracy:
         st.markdown("**Accuracy**")
         references = _references(runs)
-        st.vega_lite_chart(charts.curves(histories, "accuracy", epochs, references), key="accuracy_curves")
+        draw(charts.curves(histories, "accuracy", epochs, references), key="accuracy_curves")
     with loss:
         st.markdown("**Loss**")
-        st.vega_lite_chart(charts.curves(histories, "loss", epochs), key="loss_curves")
+        draw(charts.curves(histories, "loss", epochs), key="loss_curves")
     st.caption("Solid: on public. Dashed: on the training faces, augmented, while the net was learning from them.")
 
 
@@ -214,8 +215,7 @@ def _references(runs: Sequence[Run]) -> tuple[Reference, ...]:
 
 def _clicked(spec: Spec, key: str) -> tuple[str, str] | None:
     """Draw a matrix; the true and the predicted emotion of the cell that is selected."""
-    event = st.vega_lite_chart(spec, key=key, on_select="rerun", selection_mode=SELECTION)
-    cells = event.selection.get(SELECTION) if event else None
+    cells = draw_to_click(spec, key)
     return (cells[0]["true"], cells[0]["predicted"]) if cells else None
 
 

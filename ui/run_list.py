@@ -13,6 +13,7 @@ from fer_core.run_charts import many_curves
 from fer_core.run_facts import Facts, Stamp, accuracy_by_view, read_facts, run_stamps
 from fer_core.run_table import PUBLISHED, Published, matching, table_rows
 from fer_core.runs import ACTIVE, Run
+from ui.chart import draw
 from ui.report import run_curves
 
 _SHOWN = "runs_shown"
@@ -172,7 +173,7 @@ def curves(runs: Sequence[Run]) -> None:
     for column, quantity in zip(st.columns(2), ("accuracy", "loss"), strict=True):
         with column:
             st.markdown(f"**{quantity.capitalize()}** on public")
-            st.vega_lite_chart(many_curves(histories, quantity, epochs), key=f"many_{quantity}")
+            draw(many_curves(histories, quantity, epochs), key=f"many_{quantity}")
     st.caption("Point at a curve to see whose it is.")
 
 

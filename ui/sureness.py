@@ -8,6 +8,7 @@ from fer_core.calibration import precision_recall_of, reliability_of
 from fer_core.calibration_charts import precision_recall_chart, reliability_chart
 from fer_core.palette import RUN_COLORS
 from fer_core.predictions import SplitPredictions
+from ui.chart import draw
 
 
 @st.fragment  # the choice of an emotion draws this part anew, not the page
@@ -18,7 +19,7 @@ def how_sure(answers: Mapping[str, SplitPredictions]) -> None:
     with left:
         st.markdown("**How often right, by how sure**")
         bins = {name: reliability_of(one) for name, one in answers.items()}
-        st.vega_lite_chart(reliability_chart(bins, colors), key="reliability")
+        draw(reliability_chart(bins, colors), key="reliability")
         st.caption("On the dotted line a run is as often right as it is sure; below it, it is too sure.")
     with right:
         classes = next(iter(answers.values())).classes
@@ -27,6 +28,6 @@ def how_sure(answers: Mapping[str, SplitPredictions]) -> None:
             emotion = st.selectbox("Emotion", classes, key="pr", bind="query-params", label_visibility="collapsed")
         title.markdown("**Precision against recall**")
         curves = {name: precision_recall_of(one, emotion) for name, one in answers.items()}
-        st.vega_lite_chart(precision_recall_chart(curves, colors), key="precision_recall")
+        draw(precision_recall_chart(curves, colors), key="precision_recall")
         found = [f"{name} {one.average_precision:.3f}" for name, one in curves.items() if one is not None]
         st.caption(f"Average precision: {', '.join(found) or 'no face of it here'}.")
