@@ -48,12 +48,12 @@ const look = () => {
     if (start !== null && last !== null && last > start && !busy && now - last > quiet) {
         window.__fer.watch.disconnect()
         done(last - start + 1000 / 60)
-    } else requestAnimationFrame(look)
+    } else setTimeout(look, 20)
 }
 look()
 """
 _FACES = """
-const gallery = document.querySelector('[data-testid="stBidiComponentIsolated"]')
+const gallery = [...document.querySelectorAll('[data-testid="stBidiComponentIsolated"]')].at(-1)  // below mean faces
 return [...(gallery?.shadowRoot.querySelectorAll(".tile") ?? [])].slice(0, 12)
 """
 

@@ -24,7 +24,7 @@ from fer_core.evaluate import Report, softmax, wilson_interval
 from fer_core.files import write_atomic
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.runs import Run, find_run
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 _CONFUSIONS = 6
 _WEAKEST = 3
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the card. Returns the exit code: 0, or 2 after one line on standard error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", nargs="+", default=list(SHIPPED.values()), help="names or folders of the runs")
-    parser.add_argument("--out", type=Path, default=Settings().shipped, help="folder that the card is written to")
+    parser.add_argument("--out", type=Path, default=settings().shipped, help="folder that the card is written to")
     args = parser.parse_args(arguments)
     try:
         text = card([find_run(reference) for reference in args.runs])

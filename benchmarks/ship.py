@@ -21,7 +21,7 @@ from fer_core.errors import FerError, RunError
 from fer_core.files import folder_atomic, refuse_existing
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.runs import NAME, Run, find_run
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 MOST_BYTES = 4_000_000
 """Of each file."""
@@ -56,7 +56,7 @@ def ship(run: Run, name: str) -> Path:
     """
     if not NAME.fullmatch(name):
         raise RunError(f"{name!r} cannot name a run: use 1 to 64 letters, digits, '_' and '-'.")
-    target = Settings().shipped / name
+    target = settings().shipped / name
     refuse_existing(target)
     if run.status().state != "done":
         raise RunError(f"run {run.name!r} is {run.status().state}; only one that is done can be shipped.")

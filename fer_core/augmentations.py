@@ -14,7 +14,7 @@ from typing import Any, Self
 from fer_core.catalog import AUGMENT_OPERATIONS, Entry, Operation, check_name
 from fer_core.errors import ConfigError
 from fer_core.files import write_json, writing_into
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 FORMAT = 1
 """Format number of a saved recipe."""
@@ -220,7 +220,7 @@ def _share(value: Any) -> float:
 
 
 def _folder() -> Path:
-    return Settings().recipes
+    return settings().recipes
 
 
 def _path(name: str) -> Path:

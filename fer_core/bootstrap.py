@@ -3,8 +3,10 @@
 Shapes: N faces, C patterns (a label with each run's answer), S runs, R resamples, K classes, F figures.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,8 @@ HEADLINES = ("accuracy", "macro_f1", "balanced_accuracy")
 
 _FEW = 20
 """Up to so many faces, drawing a pattern's faces one by one is cheaper than one binomial number for all of them."""
-_CHUNK = 1 << 18
-"""Counts that are held at a time: 2 MiB, which fit a cache."""
+_CHUNK = 1 << 15
+"""Counts that are held at a time: 256 KiB, which fit a cache."""
 _THREADS = 2
 """NumPy draws and multiplies without Python's lock. Each part has a seed of its own: their number changes no figure."""
 
@@ -38,10 +40,15 @@ class Intervals:
     """95% bootstrap intervals of two runs' figures, as `paired_intervals` finds them."""
 
     accuracy: PairedIntervals
-    macro_f1: PairedIntervals
     balanced_accuracy: PairedIntervals
     recall: dict[str, PairedIntervals | None]
     """By emotion; None where it has no face."""
+    _draw_macro_f1: Callable[[], PairedIntervals] = field(repr=False, compare=False)
+
+    @cached_property
+    def macro_f1(self) -> PairedIntervals:
+        """Drawn when first asked for: it alone depends on which wrong answer a run gives, and takes thrice the time."""
+        return self._draw_macro_f1()
 
     def to_json(self) -> dict[str, Any]:
         """Each figure's intervals `a`, `b` and `delta`; `recall` has them by emotion, null where it has no face."""
@@ -64,18 +71,34 @@ def paired_intervals(
     Args: joint_KKK: faces by label, A's answer and B's answer. Equal seeds give equal intervals.
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    cells_C3 = np.argwhere(joint_KKK)
-    counts_C = joint_KKK[tuple(cells_C3.T)]
-    labels_C, answers_SC = cells_C3[:, 0], cells_C3[:, 1:].T
-    figures_RSF = resampled_figures(labels_C, answers_SC, counts_C, len(classes), resamples=resamples, seed=seed)
-    figures_FSR = figures_RSF.transpose(2, 1, 0)
-    accuracy, macro_f1, balanced_accuracy = (_intervals(*runs_SR) for runs_SR in figures_FSR[: len(HEADLINES)])
+    accuracy, _, balanced_accuracy, *recalls = _drawn_intervals(_right_or_wrong(joint_KKK), resamples, seed)
     faces_K = joint_KKK.sum(axis=(1, 2)).tolist()
-    recall = {
-        name: _intervals(*runs_SR) if faces else None
-        for name, faces, runs_SR in zip(classes, faces_K, figures_FSR[len(HEADLINES) :], strict=True)
-    }
-    return Intervals(accuracy, macro_f1, balanced_accuracy, recall)
+    recall = {name: one if faces else None for name, faces, one in zip(classes, faces_K, recalls, strict=True)}
+    return Intervals(
+        accuracy, balanced_accuracy, recall, lambda: _drawn_intervals(joint_KKK, resamples, seed, only=1)[0]
+    )
+
+
+def _right_or_wrong(joint_KKK: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same faces with all of a label's wrong answers taken as one: a seventh of the patterns, the same recalls."""
+    cells_C3 = np.argwhere(joint_KKK)
+    labels_C = cells_C3[:, 0]
+    one_wrong_C = (labels_C + 1) % len(joint_KKK)
+    a_C, b_C = (np.where(answers_C == labels_C, labels_C, one_wrong_C) for answers_C in cells_C3[:, 1:].T)
+    merged_KKK = np.zeros_like(joint_KKK)
+    np.add.at(merged_KKK, (labels_C, a_C, b_C), joint_KKK[tuple(cells_C3.T)])
+    return merged_KKK
+
+
+def _drawn_intervals(
+    joint_KKK: NDArray[np.int64], resamples: int, seed: int, only: int | None = None
+) -> list[PairedIntervals]:
+    """Of each of F figures, or of one `only`."""
+    cells_C3 = np.argwhere(joint_KKK)
+    labels_C, answers_SC, counts_C = cells_C3[:, 0], cells_C3[:, 1:].T, joint_KKK[tuple(cells_C3.T)]
+    figures_RSF = resampled_figures(labels_C, answers_SC, counts_C, len(joint_KKK), resamples=resamples, seed=seed)
+    a_FR, b_FR = figures_RSF.transpose(1, 2, 0) if only is None else figures_RSF.transpose(1, 2, 0)[:, only, None]
+    return [PairedIntervals(*three) for three in zip(*map(_percentiles, (a_FR, b_FR, b_FR - a_FR)), strict=True)]
 
 
 def intervals_of_one(
@@ -86,7 +109,7 @@ def intervals_of_one(
     labels_C, answers_C = cells_C2.T
     counts_C, k = confusion_KK[labels_C, answers_C], len(confusion_KK)
     figures_RF = resampled_figures(labels_C, answers_C[None], counts_C, k, resamples=resamples, seed=seed)[:, 0]
-    return {name: _percentiles(values_R) for name, values_R in zip(HEADLINES, figures_RF.T, strict=False)}
+    return dict(zip(HEADLINES, _percentiles(figures_RF.T), strict=False))
 
 
 def resampled_figures(
@@ -124,7 +147,8 @@ def resampled_figures(
 
 def _parts(counts_C: NDArray[np.int64], resamples: int, seed: int) -> list[tuple[int, np.random.SeedSequence]]:
     """How many resamples are drawn at a time, so that they fit the processor's cache, and the seed of each part."""
-    rows = max(1, _CHUNK // max(len(counts_C), int(counts_C.sum())))
+    singly = int(counts_C[counts_C <= _FEW].sum())
+    rows = max(1, _CHUNK // max(len(counts_C), singly))
     sizes = [min(rows, resamples - start) for start in range(0, resamples, rows)]
     return list(zip(sizes, np.random.SeedSequence(seed).spawn(len(sizes)), strict=True))
 
@@ -158,11 +182,13 @@ def _figures(faces_R1K: Floats, hits_RSK: Floats, answers_RSK: Floats) -> Floats
     return np.concatenate([np.stack(means, axis=2), recall], axis=2)
 
 
-def _intervals(a_R: Floats, b_R: Floats) -> PairedIntervals:
-    return PairedIntervals(_percentiles(a_R), _percentiles(b_R), _percentiles(b_R - a_R))
-
-
-def _percentiles(values_R: Floats) -> Interval:
-    low, high = np.percentile(values_R[~np.isnan(values_R)], (2.5, 97.5)).tolist()
+def _percentiles(values_FR: Floats) -> list[Interval]:
+    """Of each row, over what is a number in it; a row without any has no interval, (nan, nan)."""
+    known_F = ~np.isnan(values_FR).any(axis=1)
+    found_F2 = np.full((len(values_FR), 2), np.nan)
+    found_F2[known_F] = np.percentile(values_FR[known_F], (2.5, 97.5), axis=1).T
+    for i in np.flatnonzero(~known_F):  # some resamples hold no face of it
+        some_R = values_FR[i][~np.isnan(values_FR[i])]
+        found_F2[i] = np.percentile(some_R, (2.5, 97.5)) if len(some_R) else np.nan
     # Shares that are equal can differ by 1e-17 here, and an interval that ends at 0 must be seen to include it.
-    return round(low, 12) + 0.0, round(high, 12) + 0.0
+    return [(round(low, 12) + 0.0, round(high, 12) + 0.0) for low, high in found_F2.tolist()]

@@ -94,7 +94,7 @@ class Comparison:
 
     @cached_property
     def intervals(self) -> Intervals:
-        """95% bootstrap intervals of all figures; drawn when first asked for, in a good tenth of a second."""
+        """95% bootstrap intervals of all figures; drawn when first asked for, in about 30 ms."""
         return paired_intervals(self.joint_KKK, self.a.classes)
 
     def to_json(self) -> dict[str, Any]:

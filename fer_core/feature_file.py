@@ -17,7 +17,7 @@ from fer_core.data import FaceStore
 from fer_core.errors import DataError, RunError
 from fer_core.files import write_atomic
 from fer_core.runs import Run
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 FILE = "features.npz"
 FORMAT = 1
@@ -95,7 +95,7 @@ def features_folder(run: Run, store: FaceStore) -> Path:
     Raises: RunError: the run has no weights.
     """
     pixels = hashlib.sha256(np.ascontiguousarray(store.hashes_N, dtype="<u8").tobytes()).hexdigest()[:_DIGITS]
-    return Settings().cache / "features" / f"{weights_digest(run)}-{pixels}"
+    return settings().cache / "features" / f"{weights_digest(run)}-{pixels}"
 
 
 def weights_digest(run: Run) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 
 from fer_core import catalog
 from fer_core.errors import ConfigError, RunError
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 _NAME = re.compile(r"[\w-]{1,32}", re.ASCII)
 """Runs are named after their model, so a model is named as a run is, with room for the rest."""
@@ -71,7 +71,7 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
 
 def allowed_plugins() -> tuple[Path, ...]:
     """The files that $FER_PLUGINS names, absolute, each once; whether they exist is not looked at."""
-    return tuple(dict.fromkeys(_place(part) for part in Settings().plugins.split(os.pathsep) if part.strip()))
+    return tuple(dict.fromkeys(_place(part) for part in settings().plugins.split(os.pathsep) if part.strip()))
 
 
 def plugin_digest(path: str | Path) -> str:

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from fer_core.catalog import HELD_OUT, VERDICTS
 from fer_core.errors import DataError
 from fer_core.labels import CONTEMPT, EMOTIONS, SPLITS
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 FORMAT = 1
 """Format number of each line."""
@@ -79,7 +79,7 @@ class ReviewList:
 
     def __init__(self, path: Path | None = None) -> None:
         """Args: path: the list's file; left out, the one in $FER_REVIEWS."""
-        self.path = Settings().reviews / FILE if path is None else path
+        self.path = settings().reviews / FILE if path is None else path
 
     def mark(
         self, hash: str, label: str, split: str, verdict: str | None, *, proposed: str | None = None, note: str = ""

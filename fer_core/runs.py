@@ -31,7 +31,7 @@ from fer_core.predictions import (
     read_predictions,
     write_predictions,
 )
-from fer_core.settings import Settings
+from fer_core.settings import settings
 from fer_core.shipped import is_shipped, refuse_shipped
 
 FORMAT = 1
@@ -217,7 +217,7 @@ def _checked(values: Any, path: Path) -> dict[str, Any]:
 
 
 def runs_folder() -> Path:
-    return Settings().runs
+    return settings().runs
 
 
 def list_runs() -> list[Run]:
@@ -243,7 +243,7 @@ def all_runs() -> list[Run]:
 
 def shipped_runs() -> list[Run]:
     """The runs that come with the explorer, by name; one whose name a run of the user's has is left out."""
-    return [run for run in _runs_in(Settings().shipped) if not _is_run(runs_folder() / run.name)]
+    return [run for run in _runs_in(settings().shipped) if not _is_run(runs_folder() / run.name)]
 
 
 def _runs_in(folder: Path) -> list[Run]:
@@ -264,7 +264,7 @@ def find_run(reference: str) -> Run:
 
     Raises: RunError: there is none; the message names what there is.
     """
-    for folder in (runs_folder(), Settings().shipped):
+    for folder in (runs_folder(), settings().shipped):
         if NAME.fullmatch(reference) and _is_run(folder / reference):
             return Run(folder / reference)
     if _is_run(Path(reference)):
@@ -283,7 +283,7 @@ def create_run(config: RunConfig, name: str) -> Run:
     """
     if not NAME.fullmatch(name):
         raise RunError(f"{name!r} cannot name a run: use 1 to 64 letters, digits, '_' and '-'.")
-    if _is_run(Settings().shipped / name):
+    if _is_run(settings().shipped / name):
         raise RunError(f"a run named {name!r} comes with the explorer; give another --name.")
     folder = runs_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -304,7 +304,7 @@ def free_name(config: RunConfig, taken: frozenset[str] = frozenset()) -> str:
     """A name that says what is special about `config` and that no run has: small-as-is, cnn6-sampler-2, ..."""
     stem = (_recipe_stem(config) if config.recipe else _plain_stem(config))[:_LONGEST_STEM].rstrip("-")
     number, name = 1, stem
-    while name in taken or (runs_folder() / name).exists() or _is_run(Settings().shipped / name):
+    while name in taken or (runs_folder() / name).exists() or _is_run(settings().shipped / name):
         number += 1
         name = f"{stem}-{number}"
     return name

@@ -6,12 +6,12 @@
 from pathlib import Path
 
 from fer_core.errors import RunError
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 
 def is_shipped(path: Path) -> bool:
     """Whether this is the folder of a shipped run; one with a dot before its name is only being made."""
-    return path.parent.resolve() == Settings().shipped.resolve() and not path.name.startswith(".")
+    return path.parent.resolve() == settings().shipped.resolve() and not path.name.startswith(".")
 
 
 def refuse_shipped(path: Path) -> None:

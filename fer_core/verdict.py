@@ -17,7 +17,7 @@ _Change = tuple[float, Interval]
 def verdict(found: Comparison, a: str = "A", b: str = "B") -> str:
     """What B does better and worse than A, for a person: the largest real gain and loss of an emotion, then the means.
 
-    Draws the comparison's intervals where nobody has yet (a good tenth of a second).
+    Draws the comparison's intervals where nobody has yet (about 30 ms).
     """
     n, tests = found.a.n, found.emotion_tests
     if not found.fixed + found.broken:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from fer_core.runs import runs_folder
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 _NICE = 5
 """A worker yields to whoever else wants the processor: the app stays quick while it trains."""
@@ -19,8 +19,7 @@ _SAME_PROCESS_S = 1.0
 
 def start_worker(command: Sequence[str], log: Path) -> None:
     """Run a command detached, with the app's folders; what it prints is added to the log."""
-    settings = Settings()
-    places = {"RUNS": runs_folder(), "CACHE": settings.cache, "SHIPPED": settings.shipped}
+    places = {"RUNS": runs_folder(), "CACHE": settings().cache, "SHIPPED": settings().shipped}
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,

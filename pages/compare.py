@@ -12,8 +12,8 @@ from fer_core.runs import Run
 from ui.decision import decision_note, pick_decision, to_mistakes
 from ui.report import (
     confusion_matrices,
+    difference_in_words,
     differences,
-    each_emotion,
     export,
     figures_of_one,
     figures_of_two,
@@ -23,6 +23,8 @@ from ui.report import (
 )
 from ui.run_picker import offer_second, pick_run, pick_split, pick_view, runs_or_empty_state, shipped_note
 from ui.sureness import how_sure
+
+PARTS = ("emotions", "how sure", "how they learned", "settings")
 
 st.title("Compare", anchor=False)
 runs = runs_or_empty_state("A comparison")
@@ -50,31 +52,35 @@ try:
 except FerError as error:
     st.error(str(error), icon=":material/error:")
     st.stop()
-shipped_note(chosen)
-label_note(chosen)
-decision_note(split, taus)
+with st.container():  # a note that comes or goes would move what stands below, and every chart be built anew
+    shipped_note(chosen)
+    label_note(chosen)
+    decision_note(split, taus)
 if len(set(names)) < len(names):
     st.info("A and B are the same. Move the decision of one of them, or choose another run.", icon=":material/tune:")
     st.stop()
 labels = dict(zip(names, reports, strict=True))
+in_words = st.container()
 
 if comparison:
     figures_of_two(labels, comparison)
     export(chosen, names, predictions, comparison, f"{split}, view: {view}")
 else:
     figures_of_one(reports[0])
-confusion_matrices(labels, to_mistakes(chosen[0], split, taus[0]), chosen, predictions)
-if comparison:
-    left, right = st.columns(2)
-    with left:
-        differences(comparison)
-        each_emotion(labels, "f1", "F1")
-    with right:
-        each_emotion(labels, "recall", "Recall: how many of its faces are found")
-        each_emotion(labels, "precision", "Precision: how many of those called it are it")
-st.subheader("How sure they are", anchor=False)
-how_sure(dict(zip(labels, predictions, strict=True)))
-st.subheader("How they learned", anchor=False)
-run_curves(chosen)
-if comparison:
+part = st.segmented_control(
+    "Look at", PARTS if comparison else PARTS[:-1], default=PARTS[0], required=True, key="part", bind="query-params",
+    label_visibility="collapsed",
+)  # fmt: skip
+if part == "how sure":
+    how_sure(dict(zip(labels, predictions, strict=True)))
+elif part == "how they learned":
+    run_curves(chosen)
+elif part == "settings":
     settings_that_differ(*chosen)
+else:
+    confusion_matrices(labels, to_mistakes(chosen[0], split, taus[0]), chosen, predictions)
+    if comparison:
+        differences(labels, comparison)
+if comparison:
+    with in_words:  # last, while the browser draws the rest
+        difference_in_words(names, comparison)

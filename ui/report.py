@@ -29,6 +29,12 @@ _HEADLINES = {
     "ece": "ECE",
 }
 
+_QUANTITIES = {
+    "recall": ("recall", "Recall: how many of its faces are found"),
+    "precision": ("precision", "Precision: how many of those called it are it"),
+    "F1": ("f1", "F1: recall and precision in one"),
+}
+
 
 def figures_of_one(report: Report) -> None:
     """Headline figures of one run."""
@@ -69,10 +75,14 @@ def class_table(report: Report) -> None:
     st.dataframe(rows, hide_index=True, column_config={**columns, "emotion": "Emotion", "support": "Faces"})
 
 
-def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> None:
-    """What the difference comes to in words, headline figures of B with their difference to A, and the intervals."""
-    first, second = reports
+def difference_in_words(names: Sequence[str], comparison: Comparison) -> None:
+    """What the difference comes to, and whether it is real."""
+    first, second = names
     st.markdown(f"**{_in_words(comparison.joint_KKK.tobytes(), (first, second), comparison)}**")
+
+
+def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> None:
+    """Headline figures of B with their difference to A, and the intervals."""
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         a, b = (getattr(report, name) for report in (comparison.a, comparison.b))
         color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
@@ -94,11 +104,6 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
 @st.cache_data(show_spinner=False, max_entries=64)
 def _in_words(joint: bytes, names: tuple[str, str], _comparison: Comparison) -> str:
     return verdict(_comparison, *names)
-
-
-def each_emotion(reports: Mapping[str, Report], quantity: str, title: str) -> None:
-    """Recall, precision or F1 of each emotion, one bar a run."""
-    draw(charts.per_class(reports, quantity, ink=ink(), title=title), key=quantity)
 
 
 def moved_figures(before: Report, after: Report) -> None:
@@ -183,10 +188,19 @@ def settings_that_differ(a: Run, b: Run) -> None:
     st.table(rows)
 
 
-def differences(comparison: Comparison) -> None:
-    """B's matrix minus A's, beside nothing else on its colour scale."""
-    st.markdown("**B minus A**, in faces: green is better, red is worse")
-    draw(charts.confusion_difference(comparison, comparison.a.classes, ink=ink()), key="difference")
+@st.fragment  # the choice of a quantity draws this part anew, not the page
+def differences(reports: Mapping[str, Report], comparison: Comparison) -> None:
+    """B's matrix minus A's; beside it recall, precision or F1 of each emotion."""
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**B minus A**, in faces: green is better, red is worse")
+        draw(charts.confusion_difference(comparison, comparison.a.classes, ink=ink()), key="difference")
+    with right:
+        quantity = st.segmented_control(
+            "Of each emotion", list(_QUANTITIES), default="recall", required=True, key="quantity", bind="query-params"
+        )
+        name, meaning = _QUANTITIES[quantity]
+        draw(charts.per_class(reports, name, ink=ink(), title=meaning), key="each emotion")
 
 
 def run_curves(runs: Sequence[Run]) -> None:

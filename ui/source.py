@@ -13,7 +13,7 @@ from fer_core.data.quality import Quality, check
 from fer_core.data.source import SAMPLE
 from fer_core.data.uploads import SUFFIXES, keep_upload, list_sources
 from fer_core.errors import FerError
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 _KEY = "source"
 
@@ -101,7 +101,7 @@ def _sources() -> tuple[dict[str, str], bool]:
     try:
         return list_sources(), True
     except FerError:  # the page says what is wrong with it
-        own = Settings().data or ""
+        own = settings().data or ""
         return {Path(own).name or own: own, SAMPLE: SAMPLE}, False
 
 

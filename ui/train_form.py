@@ -12,7 +12,7 @@ from fer_core.config import RunConfig
 from fer_core.data import FaceStore, find_source
 from fer_core.recipes import find_recipe, recipe_names
 from fer_core.runs import known_runs
-from fer_core.settings import Settings
+from fer_core.settings import settings
 from ui.config_form import as_widget, label_of, setting
 from ui.source import current_source
 
@@ -166,7 +166,7 @@ def _net(start: RunConfig, model: str) -> dict[str, Any]:
 
 def _review(start: RunConfig) -> dict[str, Any]:
     """The review lists that there are, by their names, and what is done with the faces of one."""
-    lists = {path.name: str(path) for path in sorted(Settings().reviews.glob("[!.]*.jsonl"))}
+    lists = {path.name: str(path) for path in sorted(settings().reviews.glob("[!.]*.jsonl"))}
     if not lists:
         return {}
     values = _grid(("review", "review_action"), start, review={"choices": list(lists), "placeholder": "none"})

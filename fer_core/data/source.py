@@ -20,7 +20,7 @@ from fer_core.data.npz_source import read_npz
 from fer_core.data.sample import SAMPLE_SEED, draw_sample
 from fer_core.data.store import FORMAT, Faces, FaceStore, cache_error, read_store, write_store
 from fer_core.errors import DataError
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 SAMPLE = "sample"
 DEFAULT_FOLDER = Path("data")
@@ -74,7 +74,7 @@ def find_source(data: str | None = None, ferplus: str | None = None) -> Source:
     Args: ferplus: path of FER+'s `fer2013new.csv`; left out, the one beside the data, where there is one.
     Raises: DataError: there is nothing at that path, or nothing in it that we read.
     """
-    data = data or Settings().data
+    data = data or settings().data
     if data is None and _inside(DEFAULT_FOLDER) is not None:
         data = str(DEFAULT_FOLDER)
     votes = None if ferplus is None else _path(ferplus)
@@ -140,7 +140,7 @@ _READERS: dict[str, Callable[[Path, Progress], Faces]] = {"csv": read_csv, "fold
 
 
 def _read_archive(path: Path, progress: Progress) -> tuple[Faces, str]:
-    cache = Settings().cache
+    cache = settings().cache
     cache.mkdir(parents=True, exist_ok=True)
     with unpacked(path, cache, progress) as folder:
         try:
@@ -165,7 +165,7 @@ def _with_votes_inside(faces: Faces, path: Path) -> Faces:
 
 
 def _fill_cache(folder: Path, source: Source, progress: Progress, rescan: bool) -> FaceStore:
-    with _alone(Settings().cache) as cache:
+    with _alone(settings().cache) as cache:
         store = None if rescan else read_store(folder)
         if store is None:
             _sweep(cache)
@@ -264,7 +264,7 @@ def _file_signature(path: Path) -> str:
 
 def _cache_folder(source: Source) -> Path:
     place, content = (_short_hash(text) for text in (source.title, f"{FORMAT}:{source.kind}:{source.signature}"))
-    return Settings().cache / "stores" / f"{place}-{content}"
+    return settings().cache / "stores" / f"{place}-{content}"
 
 
 def _drop_older(folder: Path) -> None:

@@ -9,7 +9,7 @@ from fer_core.data.source import DEFAULT_FOLDER, SAMPLE, Source, find_source, re
 from fer_core.data.store import cache_error
 from fer_core.errors import DataError
 from fer_core.files import private_folder
-from fer_core.settings import Settings
+from fer_core.settings import settings
 
 SUFFIXES = (".csv", ".zip", ".tar.gz", ".tgz", ".tar", ".npz")
 """What can be uploaded; a folder of images comes as a zip of it."""
@@ -63,7 +63,7 @@ def _default() -> list[str]:
 
 
 def _uploads() -> Path:
-    return Settings().cache / "uploads"
+    return settings().cache / "uploads"
 
 
 def _files(folder: Path) -> list[Path]:
