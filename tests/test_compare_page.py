@@ -48,24 +48,31 @@ def test_a_cell_without_faces_says_so(pair):
 
 
 def test_only_the_settings_that_differ_are_listed(pair):
-    at = open_page("compare", a="one", b="other")
+    at = open_page("compare", a="one", b="other", part="settings")
     assert "Both runs have the same settings." in text_of(at)
     config = pair[1].config().changed(lr=0.05, balance="sampler")
     (pair[1].path / "config.json").write_text(config.to_json())
-    at = open_page("compare", a="one", b="other")
-    table = next(one.value for one in at.dataframe if "setting" in one.value.columns)
+    at = open_page("compare", a="one", b="other", part="settings")
+    table = at.table[0].value
     assert set(table["setting"]) == {"lr", "balance"}
     assert "Both runs have the same settings." not in text_of(at)
 
 
 def test_average_precision_stands_below_the_curves(pair):
-    at = open_page("compare", a="one", b="other", pr="happy")
+    at = open_page("compare", a="one", b="other", part="how sure", pr="happy")
     assert any(block.value.startswith("Average precision: one 0.") for block in at.caption)
 
 
 def test_one_run_alone_has_its_sureness_too(pair):
-    at = open_page("compare", a="one")
-    assert not at.exception and "How sure they are" in text_of(at)
+    at = open_page("compare", a="one", part="how sure")
+    assert not at.exception and "How often right, by how sure" in text_of(at)
+
+
+@pytest.mark.parametrize("part", ["how they learned", "settings", "<script>"])
+def test_a_part_that_two_runs_need_is_passed_over_with_one(pair, part):
+    at = open_page("compare", a="one", part=part)
+    assert not at.exception and "settings" not in at.segmented_control(key="part").options
+    assert at.segmented_control(key="part").value == ("emotions" if part != "how they learned" else part)
 
 
 @pytest.fixture
