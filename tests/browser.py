@@ -14,12 +14,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
@@ -112,6 +114,22 @@ def app_server() -> Iterator[Callable[..., str]]:
     """`app_server(file, env)` starts a server as `serve` does and returns its URL; all end with the test."""
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(serve(*args, **kwargs))
+
+
+def lasso(driver: WebDriver, plot: WebElement, corners: Sequence[tuple[float, float]]) -> None:
+    """Draw a line through these places of a chart, shares of its width and height from its middle; do not let go yet.
+
+    `ActionChains(driver).release().perform()` lets go.
+    """
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    width, height = plot.size["width"], plot.size["height"]
+    places = [(int(width * x), int(height * y)) for x, y in corners]
+    gesture = ActionChains(driver).move_to_element_with_offset(plot, *places[0]).click_and_hold()
+    for (x, y), (to_x, to_y) in pairwise(places):
+        way = [(x + (to_x - x) * step // 4, y + (to_y - y) * step // 4) for step in range(5)]  # as a hand draws it
+        for (before_x, before_y), (after_x, after_y) in pairwise(way):
+            gesture.move_by_offset(after_x - before_x, after_y - before_y)
+    gesture.perform()
 
 
 def visit(driver: WebDriver, url: str, wait_s: float = 30) -> None:

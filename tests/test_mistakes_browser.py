@@ -12,7 +12,7 @@ from fer_core.face_map import FaceMap, MapSettings, write_map
 from fer_core.feature_file import features_folder, write_features
 from fer_core.mistakes import MistakeFilters, answers
 from fer_core.review import ReviewList, face_hash
-from tests.browser import console_errors, visit, wait_for, wait_idle
+from tests.browser import console_errors, lasso, visit, wait_for, wait_idle
 from tests.test_pages import judged_run
 from tests.test_tour import main_text
 from tests.toy import toy_csv
@@ -83,14 +83,8 @@ def test_a_lasso_on_the_map_opens_the_faces(browser, url, run, source):
     visit(browser, f"{url}/mistakes?look=map")
     plot = wait_for(lambda: browser.find_elements("css selector", ".js-plotly-plot .nsewdrag"), 30, "the map")[0]
     wait_idle(browser)
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
-    width, height = plot.size["width"], plot.size["height"]
-    around = ActionChains(browser).move_to_element_with_offset(plot, -int(width * 0.48), int(height * 0.48))
-    around.click_and_hold()
-    for x, y in ((0, -0.4), (0.4, 0), (0, 0.4), (-0.38, 0)):
-        for _ in range(4):
-            around.move_by_offset(int(width * x / 4), int(height * y / 4))
-    around.release().perform()
+    lasso(browser, plot, [(-0.48, 0.48), (-0.48, 0.08), (-0.08, 0.08), (-0.08, 0.48), (-0.46, 0.48)])
+    ActionChains(browser).release().perform()
     wait_for(lambda: "5 faces" in main_text(browser), what="the lassoed faces")
     wait_idle(browser)
     assert console_errors(browser) == []
