@@ -23,13 +23,14 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from fer_core.environment import processor_name
-from tests.browser import browser_missing, click_on, lasso, open_browser, serve, visit, wait_idle
+from tests.browser import browser_missing, click_on, lasso, open_browser, serve, visit, wait_for, wait_idle
 
 CLICK_MS, SLIDER_MS, ATTENTION_MS = 300, 200, 1000
 """What an interaction may take; a net has to be asked where it looks."""
 _QUIET_MS = 150
 """So long nothing has changed when an interaction is over."""
 _ARM = """
+window.__fer?.watch?.disconnect()
 window.__fer = {start: null, last: null}
 for (const kind of arguments[0] ?? ["pointerdown", "keydown"])
     window.addEventListener(kind, () => { if (window.__fer.start === null) window.__fer.start = performance.now() },
@@ -146,9 +147,9 @@ def moved_decision(driver: WebDriver, number: int) -> None:
 
 def lassoed(driver: WebDriver, number: int) -> None:
     """Draw a line around some points of the map, here and there; the clock runs from where the hand lets go."""
-    plots = driver.find_elements("css selector", ".js-plotly-plot .nsewdrag")
-    if not plots:
+    if not driver.find_elements("css selector", '[data-testid="stPlotlyChart"]'):
         raise LookupError("there is no map yet; python -m fer_core map fer2013-small makes it")
+    plots = wait_for(lambda: driver.find_elements("css selector", ".js-plotly-plot .nsewdrag"), 30, "the map")
     x, y = (-0.2 if number % 2 else 0.1), -0.1
     lasso(driver, plots[0], [(x, y), (x + 0.08, y), (x + 0.08, y + 0.15), (x, y + 0.15), (x, y + 0.02)])
     driver.execute_script(_ARM, ["pointerup"])

@@ -87,7 +87,7 @@ def measured(runs: Sequence[Run], recipe: str) -> dict[str, Any]:
         "format": FORMAT,
         "recipe": recipe,
         "epochs": base[0].config().epochs,
-        **made_on(base),
+        **made_on([run for some in by_preset.values() for run in some]),
         "taus": {title: _taus(base, metric) for metric, title in MOVED.items()},
         "settings": [_row(name, some, answers[AS_IS]) for name, some in answers.items()],
     }

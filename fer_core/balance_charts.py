@@ -109,8 +109,9 @@ def _front_layer(rows: Sequence[dict[str, Any]]) -> Spec:
 def _line_layers(rows: Sequence[dict[str, Any]]) -> list[Spec]:
     pointed = {"param": "pointed", "empty": False}
     grey = f"datum.color === '{GREY}'"
+    data = {"values": list(rows)}
     lines = {
-        "data": {"values": list(rows)},
+        "data": data,
         "mark": {"type": "line", "clip": True},
         "encoding": {
             "detail": {"field": "run"},
@@ -124,7 +125,7 @@ def _line_layers(rows: Sequence[dict[str, Any]]) -> list[Spec]:
     }  # fmt: skip
     # Points that cannot be seen are what the mouse hits: a line alone is too thin to be pointed at.
     hit = {
-        "data": {"values": list(rows)},
+        "data": data,
         "params": [{"name": "pointed", "select": {
             "type": "point", "fields": ["run"], "on": "pointerover", "nearest": True, "clear": "pointerout",
         }}],

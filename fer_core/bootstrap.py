@@ -80,7 +80,7 @@ def paired_intervals(
 
 
 def _right_or_wrong(joint_KKK: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same faces with all of a label's wrong answers taken as one: a seventh of the patterns, the same recalls."""
+    """The same faces with all of a label's wrong answers taken as one: at most 28 patterns of 343, the same recalls."""
     cells_C3 = np.argwhere(joint_KKK)
     labels_C = cells_C3[:, 0]
     one_wrong_C = (labels_C + 1) % len(joint_KKK)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer_core.calibration import Bin, PrecisionRecall
-from fer_core.chart_parts import GREY, Spec
+from fer_core.chart_parts import GREY, IN_PLACE, Spec
 
 _SHARE = {"type": "quantitative", "axis": {"format": ".0%"}, "scale": {"domain": [0, 1]}}
 _MOST_POINTS = 200
@@ -17,12 +17,12 @@ def reliability_chart(bins: Mapping[str, Sequence[Bin]], colors: Mapping[str, st
     On the dotted diagonal a run is as often right as it is sure; below it, it is too sure.
     """
     rows: list[dict[str, Any]] = []
-    for run, found in bins.items():
+    for nth, (run, found) in enumerate(bins.items()):
         total = sum(one.faces for one in found)
         rows += [
             {
-                "run": run, "confidence": one.confidence, "accuracy": one.accuracy, "share": one.faces / total,
-                "low": one.ci95[0], "high": one.ci95[1], "faces": one.faces,
+                "run": run, "place": nth, "confidence": one.confidence, "accuracy": one.accuracy,
+                "share": one.faces / total, "low": one.ci95[0], "high": one.ci95[1], "faces": one.faces,
             }
             for one in found
         ]  # fmt: skip
@@ -53,8 +53,8 @@ def reliability_chart(bins: Mapping[str, Sequence[Bin]], colors: Mapping[str, st
 def precision_recall_chart(curves: Mapping[str, PrecisionRecall | None], colors: Mapping[str, str]) -> Spec:
     """Precision against recall of one emotion, a line a run; a run without a curve is left out."""
     rows = [
-        {"run": run, "recall": float(recall), "precision": float(precision)}
-        for run, curve in curves.items()
+        {"run": run, "place": nth, "recall": float(recall), "precision": float(precision)}
+        for nth, (run, curve) in enumerate(curves.items())
         if curve is not None
         for recall, precision in _thinned(curve)
     ]
@@ -78,7 +78,7 @@ def _thinned(curve: PrecisionRecall) -> list[tuple[float, float]]:
 
 def _color(colors: Sequence[str]) -> Spec:
     return {
-        "field": "run", "type": "nominal", "sort": None, "scale": {"range": list(colors)},
+        "field": "run", "type": "nominal", "sort": IN_PLACE, "scale": {"range": list(colors)},
         "legend": {"orient": "bottom", "title": None, "labelLimit": 260},
     }  # fmt: skip
 

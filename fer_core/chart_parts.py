@@ -14,6 +14,9 @@ SELECTION = "cell"
 
 GREY = "#9aa1ab"
 
+IN_PLACE = {"field": "place", "op": "min"}
+"""Order of names by their rows' `place`: a chart whose names change in the browser keeps the order of old ones else."""
+
 _AXIS_PX = 40
 _STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12)
 """The last one is for a value that rounding has put a hair above a power of ten."""
@@ -103,8 +106,8 @@ def grouped_bars(
         row_px: height of a name's bars.
     """
     rows: list[dict[str, Any]] = [
-        {"name": name, "bar": bar, "value": float(value), "text": form.format(value)}
-        for bar, some in values.items()
+        {"name": name, "bar": bar, "place": place, "value": float(value), "text": form.format(value)}
+        for place, (bar, some) in enumerate(values.items())
         for name, value in zip(names, some, strict=True)
     ]
     full = most or _round_up(max((row["value"] for row in rows), default=0))
@@ -113,14 +116,14 @@ def grouped_bars(
             "field": "name", "type": "nominal", "sort": list(names), "title": None,
             "axis": {"domain": False, "ticks": False, "labelLimit": 80},
         },
-        "yOffset": {"field": "bar", "sort": None},
+        "yOffset": {"field": "bar", "sort": IN_PLACE},
         "x": {"field": "value", "type": "quantitative", "axis": None, "scale": {"domain": [0, _HEADROOM * full]}},
         "tooltip": [{"field": "name", "title": " "}, {"field": "bar", "title": "  "},
                     {"field": "text", "title": title or "   "}],
     }  # fmt: skip
     color = {
         "field": "bar", "type": "nominal", "legend": {"orient": "top", "title": None, "labelLimit": 260},
-        "sort": None, "scale": {"range": list(colors)},
+        "sort": IN_PLACE, "scale": {"range": list(colors)},
     }  # fmt: skip
     number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
     head = {"title": {"text": title, "anchor": "start", "fontSize": 13}} if title else {}

@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fer_core.catalog import Reference
-from fer_core.chart_parts import GREY, Spec, bar_spec, curve_axes, curve_tip, emotion_colors, grouped_bars, matrix
+from fer_core.chart_parts import (
+    GREY,
+    IN_PLACE,
+    Spec,
+    bar_spec,
+    curve_axes,
+    curve_tip,
+    emotion_colors,
+    grouped_bars,
+    matrix,
+)
 from fer_core.compare import Comparison
 from fer_core.evaluate import Interval, Report
 from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
@@ -33,8 +43,8 @@ def per_class(
 def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
     """Accuracy of each run with its 95% interval."""
     rows = [
-        _dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}")
-        for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False)
+        _dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}") | {"place": place}
+        for place, (color, (run, report)) in enumerate(zip(_RUN_CYCLE, reports.items(), strict=False))
     ]
     return _dots(rows, "accuracy", ".0%", ink)
 
@@ -42,11 +52,17 @@ def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
 def accuracy_delta(comparison: Comparison, *, ink: str) -> Spec:
     """B's accuracy minus A's with its 95% interval, and where 0 is."""
     row = _dot("B minus A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
+    row["place"] = 0
     spec = _dots([row], "difference", "+.1%", ink)
     zero = {
         "data": {"values": [{"value": 0}]},
         "mark": {"type": "rule", "strokeDash": [2, 4], "color": GREY},
-        "encoding": {"y": {"value": 0}, "y2": {"value": {"expr": "height"}}, "tooltip": {"value": None}},
+        "encoding": {
+            "x": spec["layer"][1]["encoding"]["x"],  # the dot's: one axis, one title
+            "y": {"value": 0},
+            "y2": {"value": {"expr": "height"}},
+            "tooltip": {"value": None},
+        },
     }
     return spec | {"layer": [zero, *spec["layer"]]}
 
@@ -141,7 +157,7 @@ def _dots(rows: Sequence[dict[str, Any]], title: str, form: str, ink: str) -> Sp
         "axis": {"format": form, "tickCount": 5},
     }  # fmt: skip
     y = {
-        "field": "name", "type": "nominal", "sort": None, "title": None,
+        "field": "name", "type": "nominal", "sort": IN_PLACE, "title": None,
         "axis": {"domain": False, "ticks": False, "labelLimit": 220},
     }  # fmt: skip
     color = {"color": {"field": "color", "type": "nominal", "scale": None}}

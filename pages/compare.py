@@ -17,6 +17,7 @@ from ui.report import (
     export,
     figures_of_one,
     figures_of_two,
+    forget_clicks,
     label_note,
     run_curves,
     settings_that_differ,
@@ -71,6 +72,8 @@ part = st.segmented_control(
     "Look at", PARTS if comparison else PARTS[:-1], default=PARTS[0], required=True, key="part", bind="query-params",
     label_visibility="collapsed",
 )  # fmt: skip
+if part != PARTS[0]:
+    forget_clicks()
 if part == "how sure":
     how_sure(dict(zip(labels, predictions, strict=True)))
 elif part == "how they learned":

@@ -120,6 +120,21 @@ def test_a_share_by_its_normal_approximation():
     assert (low, high) == (pytest.approx(0.03 - half, abs=0.0012), pytest.approx(0.03 + half, abs=0.0012))
 
 
+def test_recalls_need_right_and_wrong_alone_and_macro_f1_every_answer():
+    labels, a, b = draw_pair(3589, seed=4, recall_b=0.65)
+    found = paired_intervals(joint_counts(labels, a, b, K), EMOTIONS)
+    every = resampled_figures(*patterns_of(labels, a, b), K)  # by all answers, seed 0
+    of_b = np.percentile(every[:, 1], (2.5, 97.5), axis=0).T
+    assert found.macro_f1.b == pytest.approx(of_b[1], abs=1e-9), "the same draws"
+    for one, place in ((found.accuracy, 0), (found.balanced_accuracy, 2), (found.recall["sad"], 3 + 4)):
+        assert one.b == pytest.approx(of_b[place], abs=0.003), "other draws"
+    # Macro-F1 of one run falls where its wrong answers lie with few emotions; nothing of the recalls moves.
+    gathered = np.where(a == labels, a, (labels + 1) % K)
+    moved = paired_intervals(joint_counts(labels, gathered, b, K), EMOTIONS)
+    assert (moved.accuracy, moved.recall) == (found.accuracy, found.recall)
+    assert moved.macro_f1.a != found.macro_f1.a
+
+
 def test_runs_that_answer_alike_differ_nowhere_and_the_interval_has_no_width():
     labels, a, _ = draw_pair(300, seed=1)
     found = paired_intervals(joint_counts(labels, a, a, K), EMOTIONS)

@@ -33,3 +33,12 @@ def test_another_number_changes_the_table_alone():
 
 def test_a_chart_without_rows_is_drawn_too():
     assert tables_of(data_apart({"data": {"values": []}, "mark": "bar"})) == {"rows 1": []}
+
+
+def test_what_some_rows_lack_is_kept_of_the_others():
+    rows = [{"x": 1}, {"x": 2.5, "low": 0.5}, {"x": None, "low": None, "name": "c"}]
+    [table] = tables_of(data_apart({"data": {"values": rows}, "mark": "bar"})).values()
+    assert table == [
+        {"x": 1.0, "low": None, "name": None}, {"x": 2.5, "low": 0.5, "name": None},
+        {"x": None, "low": None, "name": "c"},
+    ]  # fmt: skip

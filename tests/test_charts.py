@@ -29,8 +29,9 @@ def test_each_emotion_has_a_bar_of_each_report(quantity, by_hand):
     for emotion, (was, now) in zip(("angry", "happy"), by_hand, strict=True):
         assert (found[emotion, "one"], found[emotion, "two"]) == pytest.approx((was, now))
     color = spec["layer"][0]["encoding"]["color"]
-    assert color["sort"] is None and color["scale"]["range"] == list(RUN_COLORS.values())
-    assert list(dict.fromkeys(row["bar"] for row in spec["data"]["values"])) == ["one", "two"]
+    assert color["scale"]["range"] == list(RUN_COLORS.values())
+    assert color["sort"] == spec["encoding"]["yOffset"]["sort"] == {"field": "place", "op": "min"}
+    assert {row["bar"]: row["place"] for row in spec["data"]["values"]} == {"one": 0, "two": 1}
     check(spec)
 
 
@@ -38,6 +39,8 @@ def test_accuracies_stand_with_their_intervals():
     report = report_on(BEFORE)
     spec = charts.accuracy_intervals({"A: one": report, "B: two": report_on(AFTER)}, ink="black")
     first, second = spec["data"]["values"]
+    assert spec["encoding"]["y"]["sort"] == {"field": "place", "op": "min"}
+    assert (first["place"], second["place"]) == (0, 1)
     assert (first["name"], first["value"], second["value"]) == ("A: one", 0.75, 0.75)
     assert (first["low"], first["high"]) == report.accuracy_ci95
     assert first["text"] == "75.0%" and first["interval"] == "{:.1%} to {:.1%}".format(*report.accuracy_ci95)
@@ -50,6 +53,7 @@ def test_the_difference_stands_with_its_interval_and_a_line_at_0():
     [row] = spec["data"]["values"]
     assert (row["value"], (row["low"], row["high"])) == (0.25, found.accuracy_delta_ci95)
     assert row["text"] == "+25.0%" and spec["layer"][0]["data"]["values"] == [{"value": 0}]
+    assert spec["layer"][0]["encoding"]["x"] == spec["layer"][2]["encoding"]["x"], "on the dot's axis"
     check(spec)
 
 

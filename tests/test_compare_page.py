@@ -53,7 +53,7 @@ def test_only_the_settings_that_differ_are_listed(pair):
     config = pair[1].config().changed(lr=0.05, balance="sampler")
     (pair[1].path / "config.json").write_text(config.to_json())
     at = open_page("compare", a="one", b="other", part="settings")
-    table = at.table[0].value
+    table = at.dataframe[0].value
     assert set(table["setting"]) == {"lr", "balance"}
     assert "Both runs have the same settings." not in text_of(at)
 
@@ -73,6 +73,16 @@ def test_a_part_that_two_runs_need_is_passed_over_with_one(pair, part):
     at = open_page("compare", a="one", part=part)
     assert not at.exception and "settings" not in at.segmented_control(key="part").options
     assert at.segmented_control(key="part").value == ("emotions" if part != "how they learned" else part)
+
+
+def test_a_clicked_cell_is_still_open_after_a_look_at_another_part(pair):
+    cell, groups = cells_of(pair)
+    at = open_page("compare", a="one", b="other", cell=".".join(cell))
+    at.session_state["clicks"] = {"A": cell[1:], "B": None}  # as a click leaves it
+    at.segmented_control(key="part").set_value("how sure").run()
+    assert "faces that A calls" not in text_of(at)
+    at.segmented_control(key="part").set_value("emotions").run()
+    assert f"{sum(map(len, groups.values()))} {cell[1]} faces that A calls {cell[2]}" in text_of(at)
 
 
 @pytest.fixture

@@ -159,6 +159,11 @@ def test_a_page_gets_its_figures_from_reports(path):
     assert {name.rpartition(".")[2] for name in imports(path)} & set(METRICS) == set()
 
 
+def test_vega_lite_charts_are_drawn_in_one_way():
+    files = [*(REPO / "ui").glob("*.py"), *(REPO / "pages").glob("*.py")]
+    assert [path.name for path in files if "vega_lite_chart" in path.read_text(encoding="utf-8")] == ["chart.py"]
+
+
 def test_registries_hold_the_catalogs_names():
     from fer_core.augment import GEOMETRIC, PHOTOMETRIC
     from fer_core.balance import STRATEGIES

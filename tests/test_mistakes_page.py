@@ -1,5 +1,7 @@
 """The Mistakes page: filters, one face large, another run beside it, model or label, label errors, the review list."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from fer_core.review import ReviewList, face_hash
 from tests.faces import write_votes
 from tests.test_pages import judged_run, open_page, text_of
 from tests.toy import striped_faces, toy_csv
+from ui import gallery_faces
 
 
 @pytest.fixture
@@ -139,3 +142,14 @@ def test_a_run_without_weights_says_so(run):
     at = open_page("mistakes", cam="true")
     assert not at.exception and "has no weights" in text_of(at)
     assert "has no weights" in text_of(open_page("mistakes", look="map"))
+
+
+def test_a_row_of_the_table_is_picked_as_a_face_is(monkeypatch):
+    drawn, picked = {}, []
+    monkeypatch.setattr(gallery_faces.st, "dataframe", lambda rows, **options: drawn.update(options, rows=rows))
+    gallery_faces.answer_table(["sad", "fear"], ["fear", "sad"], np.array([0.5, 0.75]), key="k", on_pick=picked.append)
+    assert drawn["rows"][1] == {"labelled": "fear", "taken for": "sad", "sure": 0.75}
+    selected = SimpleNamespace(selection=SimpleNamespace(rows=[1]))
+    monkeypatch.setattr(gallery_faces.st, "session_state", {"k": selected})
+    drawn["on_select"]()
+    assert picked == [1]

@@ -40,7 +40,8 @@ def _named(part: Mapping[str, Any], tables: dict[str, pa.Table], names: dict[int
         rows = part["data"]["values"]
         name = names.setdefault(id(rows), f"rows {len(names) + 1}")
         if name not in tables:
-            tables[name] = pa.Table.from_pylist(rows)
+            columns = dict.fromkeys(column for row in rows for column in row)  # not every row has each of them
+            tables[name] = pa.table({column: [row.get(column) for row in rows] for column in columns})
         named["data"] = {"name": name}
     if "layer" in part:
         named["layer"] = [_named(one, tables, names) for one in part["layer"]]

@@ -47,7 +47,7 @@ def _probabilities(looked: Looked, place: int) -> None:
     else:
         name, shares = other
         values = {looked.run.name: found.probabilities_NK[place], name: shares}
-        spec = grouped_bars(found.classes, values, list(RUN_COLORS.values()), "{:.0%}", ink=ink())
+        spec = grouped_bars(found.classes, values, list(RUN_COLORS.values()), "{:.0%}", ink=ink(), most=1.0)
     draw(spec, key="shares")
 
 

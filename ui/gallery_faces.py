@@ -46,7 +46,7 @@ def faces_in_data(run: Run, predictions: SplitPredictions) -> DataFaces | None:
     store = _source_for(run)
     n = len(predictions.hashes_N)
     rows_N = np.full(n, -1) if store is None else _rows(
-        key_of(store), predictions.fingerprint, predictions.hashes_N, store, predictions
+        key_of(store), predictions.fingerprint, predictions.hashes_N, predictions.rows_N, store, predictions
     )  # fmt: skip
     missing = int((rows_N < 0).sum())
     if store is None or missing == n:
@@ -74,8 +74,7 @@ def answer_table(
 
     def heard() -> None:
         for place in st.session_state[key].selection.rows:
-            if place < len(trues):  # else of a longer table, before it was filtered
-                on_pick(place)
+            on_pick(place)
 
     rows = [
         {"labelled": true, "taken for": said, "sure": float(share)}
@@ -99,6 +98,11 @@ def _source_for(run: Run) -> FaceStore | None:
 
 @st.cache_data(show_spinner="Looking for these faces in your data", max_entries=16)
 def _rows(
-    key: str, trained_on: str, hashes_N: NDArray[np.uint64], _store: FaceStore, _predictions: SplitPredictions
+    key: str,
+    trained_on: str,
+    hashes_N: NDArray[np.uint64],
+    rows_N: NDArray[np.int64],
+    _store: FaceStore,
+    _predictions: SplitPredictions,
 ) -> NDArray[np.int64]:
     return rows_in(_store, _predictions)

@@ -13,7 +13,6 @@ from ui.looked import Looked
 from ui.theme import ink
 
 _PAIRS = 12
-_TOP = (100, 500)
 
 
 @st.fragment

@@ -29,6 +29,7 @@ _HEADLINES = {
     "ece": "ECE",
 }
 
+_CLICKS = "clicks"
 _QUANTITIES = {
     "recall": ("recall", "Recall: how many of its faces are found"),
     "precision": ("precision", "Precision: how many of those called it are it"),
@@ -177,6 +178,11 @@ def export(
             )  # fmt: skip
 
 
+def forget_clicks() -> None:
+    """To be called where the matrices are not drawn: Streamlit then forgets their selections, the address does not."""
+    st.session_state.pop(_CLICKS, None)
+
+
 def settings_that_differ(a: Run, b: Run) -> None:
     """Only the settings that are not the same in both runs."""
     found = differing_settings(a.config(), b.config())
@@ -185,7 +191,7 @@ def settings_that_differ(a: Run, b: Run) -> None:
         return
     rows = [{"setting": name, "A": mine, "B": theirs} for name, (mine, theirs) in found.items()]
     st.markdown("**Settings that differ**")
-    st.table(rows)
+    st.dataframe(rows, hide_index=True, column_config={"setting": "Setting"})
 
 
 @st.fragment  # the choice of a quantity draws this part anew, not the page
@@ -242,9 +248,9 @@ def _to_mistakes(cell: tuple[str, str], where: Mapping[str, str]) -> None:
 
 def _latest(clicks: Mapping[str, tuple[str, str] | None], classes: tuple[str, ...]) -> Cell | None:
     """The cell that was clicked last, in either matrix; before any click, the one in the address."""
-    before = st.session_state.get("clicks", {})
+    before = st.session_state.get(_CLICKS, {})
     new = [(letter, *cell) for letter, cell in clicks.items() if cell and before.get(letter) != cell]
-    st.session_state["clicks"] = dict(clicks)
+    st.session_state[_CLICKS] = dict(clicks)
     if new:
         remember(new[-1])
     elif any(before.values()) and not any(clicks.values()):
