@@ -31,11 +31,14 @@ _QUIET_MS = 150
 """So long nothing has changed when an interaction is over."""
 _ARM = """
 window.__fer?.watch?.disconnect()
-window.__fer = {start: null, last: null}
+window.__fer = {start: null, last: null, ran: false}
 for (const kind of arguments[0] ?? ["pointerdown", "keydown"])
     window.addEventListener(kind, () => { if (window.__fer.start === null) window.__fer.start = performance.now() },
                             {capture: true, once: true})
-window.__fer.watch = new MutationObserver(() => { window.__fer.last = performance.now() })
+window.__fer.watch = new MutationObserver((changes) => {
+    window.__fer.last = performance.now()
+    window.__fer.ran ||= changes.some((one) => one.attributeName === "data-test-script-state")
+})
 const inner = [...document.querySelectorAll('[data-testid="stBidiComponentIsolated"]')].map((host) => host.shadowRoot)
 for (const root of [document.body, ...inner])  // a gallery draws inside its own root
     window.__fer.watch.observe(root, {subtree: true, childList: true, attributes: true, characterData: true})
@@ -44,9 +47,9 @@ _WAIT = """
 const [quiet, done] = arguments
 const app = document.querySelector('[data-testid="stApp"]')
 const look = () => {
-    const now = performance.now(), {start, last} = window.__fer
+    const now = performance.now(), {start, last, ran} = window.__fer  // it may run a while after the hand has let go
     const busy = app.dataset.testScriptState !== "notRunning" || document.querySelector('[data-stale="true"]')
-    if (start !== null && last !== null && last > start && !busy && now - last > quiet) {
+    if (start !== null && ran && last > start && !busy && now - last > quiet) {
         window.__fer.watch.disconnect()
         done(last - start + 1000 / 60)
     } else setTimeout(look, 20)
