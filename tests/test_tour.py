@@ -63,7 +63,7 @@ def test_from_the_faces_to_the_mistakes(browser, url):
     wait_for(lambda: "B: small-sampler" in main_text(browser), what="both runs")
     wait_idle(browser)
     matrices = browser.find_elements("css selector", "[data-testid=stVegaLiteChart]")
-    assert len(matrices) == 12  # 2 of intervals, A, B, their difference, 3 by emotion, 2 of sureness, 2 curves
+    assert len(matrices) == 6  # 2 of intervals, A, B, their difference, recall
     box = wait_for(
         lambda: browser.find_elements(
             "css selector", "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
