@@ -84,6 +84,7 @@ def by_confident_learning(labels_N: NDArray[np.int64], probabilities_NK: Floats,
     """
     if len(np.unique(labels_N)) < 2:
         raise RunError("all these faces have one label; confident learning needs at least two. Rank by loss instead.")
+    import torch  # noqa: F401  # SciPy, below cleanlab, looks into any torch that is loaded, and breaks on half of one
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 

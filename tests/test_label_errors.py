@@ -1,7 +1,11 @@
 """Likely label errors: rankings beside cleanlab and by hand, planted noise, what is refused, and the study of them."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -397,3 +401,28 @@ def test_a_plan_has_a_run_for_each_fold_and_only_whole_sets_are_found():
 
 def test_rows_become_csv():
     assert errors_csv([{"rank": 1, "label": "sad"}, {"rank": 2, "label": "fear"}]) == "rank,label\n1,sad\n2,fear\n"
+
+
+def test_ranking_waits_for_a_torch_that_another_thread_is_loading(tmp_path):
+    slow = tmp_path / "torch" / "__init__.py"  # a torch that is half there while SciPy is being loaded
+    slow.parent.mkdir()
+    slow.write_text(
+        "import sys, time\nend = time.monotonic() + 4\n"
+        "while 'scipy.stats' not in sys.modules and time.monotonic() < end:\n    time.sleep(0.01)\n"
+        "time.sleep(2)\nclass Tensor: pass\n"
+    )
+    script = """
+import sys, threading, time
+import numpy as np
+from fer_core.label_errors import rank_label_errors
+threading.Thread(target=lambda: __import__("torch"), daemon=True).start()
+while "torch" not in sys.modules:
+    time.sleep(0.001)
+shares = np.random.default_rng(0).dirichlet(np.ones(3), 60)
+print(len(rank_label_errors(np.arange(60) % 3, shares, "confident")))
+"""
+    paths = os.pathsep.join(map(str, (tmp_path, Path(study.__file__).parent.parent)))
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert ended.stdout.strip() == "60", ended.stderr

@@ -35,7 +35,7 @@ _FOLD_EPOCHS = 8
 def likely_errors(looked: Looked) -> None:
     """The likeliest label error first, and how often FER+ agrees that it is one."""
     sets = {f"train, by the folds of {name}": runs for name, runs in fold_sets(list_runs()).items()}
-    columns = st.columns([1.4, 1, 1], vertical_alignment="bottom")
+    columns = st.columns([1.2, 1.2, 0.8], vertical_alignment="bottom")
     with columns[0]:
         of = st.selectbox("Labels of", [looked.split, *sets], key="labels_of", bind="query-params")
     with columns[1]:
