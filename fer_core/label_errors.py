@@ -7,6 +7,7 @@ Shapes: N faces, K classes, V = 10 vote columns.
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -155,14 +156,22 @@ def fold_plan(config: RunConfig, folds: int = 5) -> list[tuple[str, RunConfig]]:
 
 
 def fold_sets(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """The folds of each setting of which all are finished, under its name; `gather_folds` takes such a set."""
-    found: dict[tuple[str, int], list[Run]] = {}
+    """The folds of each setting of which all are finished; `gather_folds` takes such a set.
+
+    Returns: a name -> one run a fold, of several the first in `runs`.
+    """
+    found: dict[str, dict[int, Run]] = {}
     for run in runs:
         config = run.config()
-        if config.folds and run.status().state == "done":
-            name = run.name.replace(f"-fold-{config.fold}-of-{config.folds}", "")
-            found.setdefault((name, config.folds), []).append(run)
-    return {name: some for (name, folds), some in found.items() if len({run.config().fold for run in some}) == folds}
+        if config.folds and config.fold is not None and run.status().state == "done":
+            found.setdefault(config.changed(fold=0).to_json(), {}).setdefault(config.fold, run)
+    whole = [list(some.values()) for some in found.values() if len(some) == next(iter(some.values())).config().folds]
+    return {_name_of(some[0]): some for some in whole}
+
+
+def _name_of(run: Run) -> str:
+    """A set's name by one of its runs: what stands before its fold, else what net it is."""
+    return _FOLD.sub("", run.name) or run.config().recipe or run.config().model
 
 
 def errors_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -174,6 +183,7 @@ def errors_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
+_FOLD = re.compile(r"-?fold-\d+(-of-\d+)?$")
 _COLUMNS = ("rows_N", "hashes_N", "labels_N", "logits_NK")
 
 

@@ -399,6 +399,18 @@ def test_a_plan_has_a_run_for_each_fold_and_only_whole_sets_are_found():
     assert found == runs and "fold" not in name
 
 
+def test_folds_belong_together_by_their_settings_whatever_they_are_called():
+    config = toy_config(model="cnn6")
+    other = config.changed(lr=0.01)
+    runs = [
+        create_run(one.changed(folds=2, fold=fold), name)
+        for name, one, fold in (("fold-0", config, 0), ("mine", config, 1), ("again", config, 1), ("alone", other, 0))
+    ]
+    for run in runs:
+        run.update_status(state="done")
+    assert fold_sets(runs) == {config.model: runs[:2]}, "of two for one fold, the first"
+
+
 def test_rows_become_csv():
     assert errors_csv([{"rank": 1, "label": "sad"}, {"rank": 2, "label": "fear"}]) == "rank,label\n1,sad\n2,fear\n"
 
