@@ -18,6 +18,8 @@ IN_PLACE = {"field": "place", "op": "min"}
 """Order of names by their rows' `place`: a chart whose names change in the browser keeps the order of old ones else."""
 
 _AXIS_PX = 40
+_LEGEND_LINE = 30
+"""Letters of a legend that stand beside one another in a chart a third of a narrow page wide."""
 _STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12)
 """The last one is for a value that rounding has put a hair above a power of ten."""
 _HEADROOM = 1.4
@@ -121,9 +123,10 @@ def grouped_bars(
         "tooltip": [{"field": "name", "title": " "}, {"field": "bar", "title": "  "},
                     {"field": "text", "title": title or "   "}],
     }  # fmt: skip
+    columns = 1 if sum(map(len, values)) > _LEGEND_LINE else len(values)
     color = {
-        "field": "bar", "type": "nominal", "legend": {"orient": "top", "title": None, "labelLimit": 260},
-        "sort": IN_PLACE, "scale": {"range": list(colors)},
+        "field": "bar", "type": "nominal", "sort": IN_PLACE, "scale": {"range": list(colors)},
+        "legend": {"orient": "top", "title": None, "labelLimit": 260, "labelFontSize": 12, "columns": columns},
     }  # fmt: skip
     number = {"type": "text", "align": "left", "dx": 4, "color": ink, "fontSize": 11}
     head = {"title": {"text": title, "anchor": "start", "fontSize": 13}} if title else {}

@@ -62,6 +62,15 @@ def test_a_bar_of_full_length_stands_for_a_round_number(most, full):
     assert spec["encoding"]["x"]["scale"]["domain"] == pytest.approx([0, 1.4 * full])
 
 
+@pytest.mark.parametrize(
+    ("bars", "columns"), [(("as is", "balanced"), 2), (("a-run-of-mine", "a-run-of-mine (tau 1)"), 1)]
+)
+def test_long_names_stand_below_one_another_in_the_legend(bars, columns):
+    spec = grouped_bars(("a",), dict.fromkeys(bars, (1,)), ("red", "blue"), "{:.1f}", ink="black")
+    assert spec["layer"][0]["encoding"]["color"]["legend"]["columns"] == columns
+    check_vega_lite(spec)
+
+
 def test_the_numbers_are_written_as_a_person_reads_them():
     def text(quantity, when):
         rows = mix_chart(previewed("none"), previewed("sampler"), EMOTIONS, quantity, ink="black")["data"]["values"]
