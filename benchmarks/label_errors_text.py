@@ -93,10 +93,7 @@ def _rows(faces: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ("setting", "seeds", *_FIGURES.values())
-    return table(
-        head,
-        [(one["name"], str(one["seeds"]), *(figure(one[name]) for name in _FIGURES)) for one in rows],
-    )
+    return table(head, [(one["name"], str(one["seeds"]), *(figure(one[name]) for name in _FIGURES)) for one in rows])
 
 
 def _with_interval(one: Mapping[str, Any]) -> str:

@@ -74,9 +74,7 @@ def paired_intervals(
     accuracy, _, balanced_accuracy, *recalls = _drawn_intervals(_right_or_wrong(joint_KKK), resamples, seed)
     faces_K = joint_KKK.sum(axis=(1, 2)).tolist()
     recall = {name: one if faces else None for name, faces, one in zip(classes, faces_K, recalls, strict=True)}
-    return Intervals(
-        accuracy, balanced_accuracy, recall, lambda: _drawn_intervals(joint_KKK, resamples, seed, only=1)[0]
-    )
+    return Intervals(accuracy, balanced_accuracy, recall, lambda: _drawn_intervals(joint_KKK, resamples, seed)[1])
 
 
 def _right_or_wrong(joint_KKK: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -90,14 +88,12 @@ def _right_or_wrong(joint_KKK: NDArray[np.int64]) -> NDArray[np.int64]:
     return merged_KKK
 
 
-def _drawn_intervals(
-    joint_KKK: NDArray[np.int64], resamples: int, seed: int, only: int | None = None
-) -> list[PairedIntervals]:
-    """Of each of F figures, or of one `only`."""
+def _drawn_intervals(joint_KKK: NDArray[np.int64], resamples: int, seed: int) -> list[PairedIntervals]:
+    """Of each of the F figures."""
     cells_C3 = np.argwhere(joint_KKK)
     labels_C, answers_SC, counts_C = cells_C3[:, 0], cells_C3[:, 1:].T, joint_KKK[tuple(cells_C3.T)]
     figures_RSF = resampled_figures(labels_C, answers_SC, counts_C, len(joint_KKK), resamples=resamples, seed=seed)
-    a_FR, b_FR = figures_RSF.transpose(1, 2, 0) if only is None else figures_RSF.transpose(1, 2, 0)[:, only, None]
+    a_FR, b_FR = figures_RSF.transpose(1, 2, 0)
     return [PairedIntervals(*three) for three in zip(*map(_percentiles, (a_FR, b_FR, b_FR - a_FR)), strict=True)]
 
 

@@ -43,8 +43,8 @@ def per_class(
 def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
     """Accuracy of each run with its 95% interval."""
     rows = [
-        _dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}") | {"place": place}
-        for place, (color, (run, report)) in enumerate(zip(_RUN_CYCLE, reports.items(), strict=False))
+        _dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}")
+        for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False)
     ]
     return _dots(rows, "accuracy", ".0%", ink)
 
@@ -52,7 +52,6 @@ def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
 def accuracy_delta(comparison: Comparison, *, ink: str) -> Spec:
     """B's accuracy minus A's with its 95% interval, and where 0 is."""
     row = _dot("B minus A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
-    row["place"] = 0
     spec = _dots([row], "difference", "+.1%", ink)
     zero = {
         "data": {"values": [{"value": 0}]},
@@ -165,7 +164,7 @@ def _dots(rows: Sequence[dict[str, Any]], title: str, form: str, ink: str) -> Sp
     number = {"type": "text", "dy": -12, "color": ink, "fontSize": 12}
     return {
         "height": 44 * len(rows) + 70,
-        "data": {"values": list(rows)},
+        "data": {"values": [row | {"place": place} for place, row in enumerate(rows)]},
         "encoding": {"y": y, "tooltip": [{"field": "name", "title": " "}, {"field": "text", "title": title},
                                          {"field": "interval", "title": "95% interval"}]},
         "layer": [
