@@ -78,12 +78,12 @@ def adjust_logits(logits_NK: NDArray[np.floating], prior_K: ArrayLike, adjustmen
     """
     moved = logits_NK.astype(np.float64)
     moved /= adjustment.temperature
-    moved += _shifts(prior_K, adjustment)
+    moved += logit_shifts(prior_K, adjustment)
     return moved
 
 
-def _shifts(prior_K: ArrayLike, adjustment: Adjustment) -> Floats:
-    """What is added to the logits of each class (K,), whatever the face."""
+def logit_shifts(prior_K: ArrayLike, adjustment: Adjustment) -> Floats:
+    """What is added to the logits of each class (K,), whatever the face. Raises: ConfigError: as `adjust_logits`."""
     by_tau = -logit_offsets(prior_K, adjustment.tau)
     offsets, k = adjustment.offsets_K, len(by_tau)
     if len(offsets) not in (0, k):
@@ -111,7 +111,7 @@ def tradeoff_curve(
     report_on(predictions)  # refuses what cannot be judged
     labels, k = predictions.labels_N, len(predictions.classes)
     scaled = np.asfortranarray(predictions.logits_NK, dtype=np.float64) / given.temperature
-    shifts = [_shifts(prior_K, replace(given, tau=tau)) for tau in taus]
+    shifts = [logit_shifts(prior_K, replace(given, tau=tau)) for tau in taus]
     figures_MT = _figures(np.array([confusion_matrix(labels, _highest(scaled, shift_K), k) for shift_K in shifts]))
     return [Tradeoff(tau, *row) for tau, row in zip(taus, figures_MT.T.tolist(), strict=True)]
 

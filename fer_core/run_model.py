@@ -77,9 +77,20 @@ def load_model(run: Run) -> FaceClassifier:
     return model.eval()
 
 
+def trained_classes(run: Run) -> tuple[str, ...]:
+    """The emotions that the run's net tells apart, in the order of its logits.
+
+    Raises: RunError: the run does not record them.
+    """
+    try:
+        return tuple(run.environment()["data"]["classes"])
+    except (KeyError, TypeError):
+        raise RunError(f"run {run.name!r} does not record its emotions; train it again.") from None
+
+
 def _old_model(run: Run) -> FaceClassifier:
     """The net of a run of version 0.2 or older: it has no options, and takes a face in the size that it has."""
-    model = create_model(run.config().model, num_classes=len(run.environment()["data"]["classes"]))
+    model = create_model(run.config().model, num_classes=len(trained_classes(run)))
     model.image_size = None
     return model
 

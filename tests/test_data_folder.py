@@ -379,7 +379,7 @@ UNREADABLE = {
     "zero bytes": lambda image: image.write_bytes(b""),
     "text": lambda image: image.write_text("not an image at all"),
     "cut off": lambda image: image.write_bytes(image.read_bytes()[:200]),
-    "another format": lambda image: Image.new("L", (48, 48)).save(image, format="GIF"),
+    "another format": lambda image: Image.new("L", (48, 48)).save(image, format="PPM"),
 }
 
 
@@ -388,7 +388,7 @@ def test_an_unreadable_image_is_named(damage, tmp_path):
     image = first_image(write_folder(tmp_path))
     damage(image)
     message = read_error(tmp_path)
-    assert message.startswith(f"{image}: not a readable PNG, JPEG, WebP, BMP or TIFF image (")
+    assert message.startswith(f"{image}: not a readable PNG, JPEG, WebP, BMP, TIFF or GIF image (")
     assert message.endswith("). Repair or remove them.")
     assert message.count(str(image)) == 1
 

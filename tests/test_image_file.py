@@ -194,11 +194,11 @@ def test_a_giant_file_is_not_read_whole(tmp_path):
     assert read_error(path, None) == f"{path}: a file of more than 400 MB, which is no photo"
 
 
-FORMAT_ERROR = "a.png: not a readable PNG, JPEG, WebP, BMP or TIFF image ("
+FORMAT_ERROR = "a.png: not a readable PNG, JPEG, WebP, BMP, TIFF or GIF image ("
 FAULTS = {
     b"": "it is empty)",
     b"not an image at all": "damaged, or of another format)",
-    encoded(Image.new("L", (4, 3)), "GIF").getvalue(): "damaged, or of another format)",
+    encoded(Image.new("L", (4, 3)), "PPM").getvalue(): "damaged, or of another format)",
     encoded(Image.fromarray(RAMP)).getvalue()[:-12].replace(b"IDAT", b"IDAX"): "damaged, or of another format)",
 }
 

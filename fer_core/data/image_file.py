@@ -20,6 +20,7 @@ from fer_core.errors import DataError, first_few
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".gif": "GIF",
 }  # fmt: skip
 """Suffix in lower case -> Pillow's name of the format. What a file is, its content says; the suffix only finds it."""
 
@@ -34,7 +35,7 @@ MAX_SIDE = 224
 _MAX_BYTES = 8 * MAX_PIXELS  # the largest such image, in four channels of 16 bits, not packed
 
 _FORMATS = sorted(set(FORMATS.values()))
-_NAMES = "PNG, JPEG, WebP, BMP or TIFF"
+_NAMES = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 _ORIENTATION = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 """Where a decoded image may carry its orientation; looking it up costs more than decoding a face does."""
 
@@ -67,6 +68,11 @@ def decode_grey(source: Path | BinaryIO, name: str | None = None, max_pixels: in
         max_pixels: of a larger image, not a pixel is decoded.
     Raises: DataError: unreadable, damaged, too large, or of a format or pixel type that has no grey; one line.
     """
+    return np.array(decode_photo(source, name, max_pixels).convert("L"))
+
+
+def decode_photo(source: Path | BinaryIO, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As `decode_grey`, but colour stays colour: Pillow's mode is "L" or "RGB". Its grey is `.convert("L")`."""
     name = name or (str(source) if isinstance(source, Path) else "the image")
     data = _read(source, name)
     try:
@@ -74,7 +80,7 @@ def decode_grey(source: Path | BinaryIO, name: str | None = None, max_pixels: in
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
             image.load()
-            return _grey(_upright(image), name)
+            return plain_photo(image, name)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -120,16 +126,16 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _grey(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def plain_photo(image: Image.Image, name: str = "the image") -> Image.Image:
+    """The pixels that a viewer would show, in mode "L" or "RGB", and a copy. Raises: DataError: no grey is agreed."""
+    image = _upright(image)
     if image.mode[0] in "IF":  # one channel of 16 or 32 bits
-        return _scaled(np.asarray(image), name)
+        return Image.fromarray(_scaled(np.asarray(image), name))
     if image.has_transparency_data:
         page = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(page, image.convert("RGBA"))
-    elif image.mode not in ("1", "L", "P", "RGB"):
-        image = image.convert("RGB")
-    grey = image if image.mode == "L" else image.convert("L")
-    return np.frombuffer(grey.tobytes(), dtype=np.uint8).reshape(grey.height, grey.width).copy()
+    mode = "L" if image.mode in ("1", "L") else "RGB"
+    return image.copy() if image.mode == mode else image.convert(mode)
 
 
 def _scaled(pixels_HW: NDArray, name: str) -> NDArray[np.uint8]:

@@ -1,0 +1,60 @@
+"""A grey picture at full size, half, a quarter, ...: windows of any size and turn are sampled from the one that suits.
+
+Shapes: F windows, H x W pixels of the picture, S x S of a window.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_core.affine import resize
+
+_LEAST_SIDE = 8
+
+
+class Pyramid:
+    """Sampled bilinearly from its full size, a large face would show stray pixels instead of means."""
+
+    def __init__(self, grey_HW: Tensor) -> None:
+        """Args: grey_HW: uint8."""
+        self.height, self.width = grey_HW.shape
+        self.levels = [grey_HW[None, None].float() / 255]
+        while min(self.levels[-1].shape[2:]) >= 2 * _LEAST_SIDE:
+            self.levels.append(F.avg_pool2d(self.levels[-1], 2))
+
+    def resized(self, share: float) -> Tensor:
+        """The whole picture with sides of this share, 0 < share <= 1, in 0..1: (1, 1, H, W)."""
+        level = self._level(1 / share)
+        return resize(self.levels[level], max(1, round(self.height * share)), max(1, round(self.width * share)))
+
+    def windows(self, centres_F2: Tensor, sides_F: Tensor, radians_F: Tensor, size: int) -> Tensor:
+        """Square windows: (F, 1, size, size), in 0..1. Beyond its border the picture repeats its last pixel.
+
+        Args:
+            centres_F2: x and y in pixels; (0, 0) is the upper left corner of the upper left pixel.
+            sides_F: in pixels.
+            radians_F: by how much each window is turned, with the clock.
+        """
+        found = self.levels[0].new_empty(len(sides_F), 1, size, size)
+        levels_F = torch.tensor([self._level(side / size) for side in sides_F.tolist()], dtype=torch.int64)
+        for level in levels_F.unique().tolist():
+            chosen = levels_F == level
+            found[chosen] = self._sampled(level, centres_F2[chosen], sides_F[chosen], radians_F[chosen], size)
+        return found
+
+    def _level(self, shrinks_by: float) -> int:
+        """The smallest picture that still has a pixel of its own for each that is asked for."""
+        return min(int(math.log2(max(1.0, shrinks_by))), len(self.levels) - 1)
+
+    def _sampled(self, level: int, centres_F2: Tensor, sides_F: Tensor, radians_F: Tensor, size: int) -> Tensor:
+        picture = self.levels[level]
+        steps_S = (torch.arange(size) + 0.5) / size - 0.5
+        x_FS, y_FS = (sides_F[:, None] * steps_S / 2**level for _ in range(2))
+        cosine, sine = radians_F.cos()[:, None, None], radians_F.sin()[:, None, None]
+        x_FSS = cosine * x_FS[:, None, :] - sine * y_FS[:, :, None] + centres_F2[:, :1, None] / 2**level
+        y_FSS = sine * x_FS[:, None, :] + cosine * y_FS[:, :, None] + centres_F2[:, 1:, None] / 2**level
+        height, width = picture.shape[2:]
+        grid = torch.stack([x_FSS * 2 / width - 1, y_FSS * 2 / height - 1], 3)
+        return F.grid_sample(picture.expand(len(grid), -1, -1, -1), grid, "bilinear", "border", align_corners=False)
