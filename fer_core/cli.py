@@ -16,13 +16,14 @@ from fer_core.catalog import JUDGED_SPLITS, VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
 from fer_core.cli_map import Map
 from fer_core.cli_parts import Command, Json, print_result
+from fer_core.cli_predict import Predict
 from fer_core.cli_reproduce import Reproduce
 from fer_core.cli_train import Train
 from fer_core.compare import Comparison, compare
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.config import RunConfig
 from fer_core.config_text import flag, one_line
-from fer_core.errors import FerError, RunError
+from fer_core.errors import FerError, RunError, SomeFailed
 from fer_core.files import folder_atomic, refuse_existing, writing_into
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
@@ -174,6 +175,7 @@ class Cli(BaseSettings):
     recipes: CliSubCommand[Recipes]
     reproduce: CliSubCommand[Reproduce]
     map: CliSubCommand[Map]
+    predict: CliSubCommand[Predict]
     runs: CliSubCommand[Runs]
 
     @classmethod
@@ -185,7 +187,7 @@ class Cli(BaseSettings):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, or 2 after one line on standard error for wrong input."""
+    """Run one command. Returns the exit code: 0, or 2 after one line for wrong input, or 1 where some of many failed."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         CliApp.run(Cli, cli_args=words, cli_exit_on_error=False)
@@ -196,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(one_line(error, RunConfig.model_fields))
     except SettingsError as error:
         return _fail(_usage_line(str(error), words))
+    except SomeFailed as error:
+        _fail(str(error))
+        return 1
     except FerError as error:
         return _fail(str(error))
     except OSError as error:  # a disk that is full, a folder that may not be written
@@ -231,8 +236,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def _fail(line: str) -> int:
-    """One line, whatever a file's name or content has brought into it."""
-    print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+    print(f"error: {console.printable(line)}", file=sys.stderr)
     return 2
 
 
@@ -258,6 +262,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("recipes",): Recipes,
     ("reproduce",): Reproduce,
     ("map",): Map,
+    ("predict",): Predict,
     ("runs",): Runs,
     (): Cli,
 }

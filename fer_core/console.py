@@ -13,6 +13,7 @@ from fer_core.runs import EpochRecord
 
 if TYPE_CHECKING:
     from fer_core.models import ModelCost  # torch comes with these
+    from fer_core.predict import Prediction
     from fer_core.train.placement import Placement
 
 
@@ -210,6 +211,28 @@ def _matrix(
     print(_row("", *classes))
     for name, row in zip(names or classes, rows, strict=True):
         print(_row(name, *(format(cell, form) for cell in row)))
+
+
+def printable(line: str) -> str:
+    """One line, whatever a file's name or content has brought into it: a stranger's text may steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def prediction_lines(found: "Prediction", threshold: float) -> None:
+    """A picture and its faces, a line each, with the emotions of 5% and more."""
+    n = len(found.faces)
+    faces = "no face found" if not n else "taken whole" if found.whole else f"{n} face{'s' * (n > 1)}"
+    tqdm.write(f"{printable(found.name)}: {faces}, {found.seconds * 1000:.0f} ms", file=sys.stdout)
+    for number, face in enumerate(found.faces, 1):
+        order = face.probabilities_K.argsort()[::-1]
+        likely = [k for k in order if face.probabilities_K[k] >= _WORTH_NAMING]
+        said = ", ".join(f"{face.classes[k]} {face.probabilities_K[k]:.0%}" for k in likely)
+        unsure = "not sure: " if face.said(threshold) != face.emotion else ""
+        place = "" if face.box is None else "  at " + ", ".join(f"{edge:.0f}" for edge in face.box)
+        tqdm.write(f"  {number}  {unsure}{said}{place}", file=sys.stdout)
+
+
+_WORTH_NAMING = 0.05
 
 
 def _row(head: str, *cells: object) -> str:

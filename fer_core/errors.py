@@ -23,5 +23,9 @@ class DataError(FerError):
     """A data source that is missing, damaged, or not in a layout we read."""
 
 
+class SomeFailed(FerError):
+    """Some of many things failed, each told already; the others are done. The command line exits with code 1."""
+
+
 class RunError(FerError):
     """A run that is missing, damaged, busy, or cannot answer what was asked."""

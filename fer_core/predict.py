@@ -25,9 +25,7 @@ from fer_core.face_crop import cut_faces, cut_whole, roll_degrees
 from fer_core.pipeline import Pipeline, load_pipeline
 from fer_core.pyramid import Pyramid
 from fer_core.runs import Run, find_run
-
-DEFAULT_RUN = "fer2013-small"
-"""The shipped run that predicts where none is named."""
+from fer_core.shipped import DEFAULT_RUN
 
 Picture = str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 """A file, a file that is open, a picture of Pillow's, or pixels: uint8 (H, W), (H, W, 3) or (H, W, 4)."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from fer_core.errors import RunError
 from fer_core.settings import settings
 
+DEFAULT_RUN = "fer2013-small"
+"""Predicts where no run is named."""
+
 
 def is_shipped(path: Path) -> bool:
     """Whether this is the folder of a shipped run; one with a dot before its name is only being made."""

@@ -31,8 +31,9 @@ HEAVY = (
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
     "train.loop", "train.tensorboard", "train", "explain", "run_model", "features", "experiment", "pyramid", "mtcnn",
-    "detect", "face_crop", "pipeline", "predict", "console",
-    "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_map", "cli", "__main__",
+    "detect", "face_crop", "pipeline", "predict", "prediction_export",
+    "console",
+    "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_map", "cli_predict", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)
