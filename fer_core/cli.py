@@ -187,7 +187,7 @@ class Cli(BaseSettings):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, or 2 after one line for wrong input, or 1 where some of many failed."""
+    """Run one command. Returns the exit code: 0; 2 after one line for wrong input; 1 where some of many failed."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         CliApp.run(Cli, cli_args=words, cli_exit_on_error=False)

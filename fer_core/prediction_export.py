@@ -12,7 +12,7 @@ from fer_core.predict import NOT_SURE, Face, Prediction
 
 _UNSURE_COLOR = "#8a8a8a"
 _LINE = 1 / 250
-_TEXT = 1 / 28
+_TEXT = 1 / 36
 """Of a picture's longer side."""
 _LEAST_TEXT_PX = 12
 
@@ -34,18 +34,27 @@ def predictions_csv(predictions: Iterable[Prediction], classes: Sequence[str], t
     return out.getvalue()
 
 
-def annotated(photo: Image.Image, prediction: Prediction, threshold: float = 0.0) -> Image.Image:
-    """A copy of the picture in colour, with a box around each face, its number, emotion and probability."""
+def annotated(
+    photo: Image.Image, prediction: Prediction, threshold: float = 0.0, chosen: int | None = None
+) -> Image.Image:
+    """A copy of the picture in colour, with a box around each face, its number, emotion and probability.
+
+    Args:
+        photo: the picture, or a smaller copy of it.
+        chosen: position of the face whose box is drawn twice as thick.
+    """
     drawn = photo.convert("RGB")
     pen = ImageDraw.Draw(drawn)
-    longer = max(drawn.size)
+    longer, share = max(drawn.size), drawn.width / prediction.width
     width = max(2, round(longer * _LINE))
     font = ImageFont.load_default(max(_LEAST_TEXT_PX, longer * _TEXT))
-    for number, face in enumerate(prediction.faces, 1):
-        box = face.box or (0.0, 0.0, float(drawn.width), float(drawn.height))
+    for place, face in enumerate(prediction.faces):
+        whole = (0.0, 0.0, float(prediction.width - 1), float(prediction.height - 1))
+        left, top, right, bottom = (edge * share for edge in face.box or whole)
         color = emotion_color(face.said(threshold))
-        pen.rectangle(box, outline=color, width=width)
-        _label(pen, box, face_label(face, number, len(prediction.faces), threshold), font, color, drawn.size)
+        pen.rectangle((left, top, right, bottom), outline=color, width=width * (1 + (place == chosen)))
+        text = face_label(face, place + 1, len(prediction.faces), threshold)
+        _label(pen, (left, top), text, font, color, drawn.size)
     return drawn
 
 
@@ -67,14 +76,13 @@ def _cells(face: Face, threshold: float) -> list[Any]:
 
 
 def _label(
-    pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float], text: str, font: Any, color: str,
-    size: tuple[int, int],
+    pen: ImageDraw.ImageDraw, corner: tuple[float, float], text: str, font: Any, color: str, size: tuple[int, int]
 ) -> None:  # fmt: skip
     """Above the box, or where there is no room, within it; never beyond the picture's border."""
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     pad = round(font.size / 5)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x = min(max(0.0, box[0]), max(0, size[0] - width))
-    y = box[1] - height if box[1] >= height else max(0.0, box[1])
+    x = min(max(0.0, corner[0]), max(0, size[0] - width))
+    y = corner[1] - height if corner[1] >= height else max(0.0, corner[1])
     pen.rectangle((x, y, x + width, y + height), fill=color)
     pen.text((x + pad - left, y + pad - top), text, fill="white", font=font)

@@ -15,7 +15,8 @@ REPO = Path(__file__).resolve().parent.parent
 LIGHT = (
     "errors", "settings", "files", "labels", "palette", "registry", "copies", "catalog", "review",
     "augmentations", "recipes", "config_text", "config", "environment",
-    "data.drawing", "data.store", "data.folds", "data.sample", "data.held_out", "data.pixel_text", "data.csv_source",
+    "data.drawing", "data.store", "data.folds", "data.sample", "data.group_photo", "data.held_out", "data.pixel_text",
+    "data.csv_source",
     "data.image_file", "data.folder_source", "data.archive_source", "data.npz_source", "data.labelling",
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",

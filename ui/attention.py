@@ -1,5 +1,6 @@
 """Where a net looks: Grad-CAM over one face when asked, and on average over a run's right and wrong answers."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -20,23 +21,22 @@ _WIDTH = 220
 _WARM_UP_S = 2.0
 
 
-def attention(looked: Looked, place: int, image_HW: NDArray[np.uint8]) -> None:
-    """The face; where the switch is on, what in it speaks for the model's answer, and what for the label."""
+def attention(run: Run, classes: Sequence[str], kinds: Sequence[int], image_HW: NDArray[np.uint8]) -> None:
+    """The face; where the switch is on, what in it speaks for each of these classes to the run's net."""
     on = st.toggle("Where the net looks", key="cam", bind="query-params", help="Grad-CAM: what speaks for an emotion.")
     if not on:
         st.image(image_HW, width=_WIDTH)
         return
-    found = looked.found
-    kinds = list(dict.fromkeys((int(found.predicted_N[place]), int(found.labels_N[place]))))
+    kinds = tuple(dict.fromkeys(kinds))
     try:
-        maps = _maps(looked.run.name, _state(looked.run), image_HW.tobytes(), tuple(kinds), looked.run, image_HW)
+        maps = _maps(run.name, _state(run), image_HW.tobytes(), kinds, run, image_HW)
     except FerError as error:
         st.image(image_HW, width=_WIDTH)
         st.caption(str(error))
         return
     for column, kind, map_HW in zip(st.columns(len(kinds)), kinds, maps, strict=True):
         column.image(_over(image_HW, map_HW), width=_WIDTH if len(kinds) == 1 else "stretch")
-        column.caption(f"for {found.classes[kind]}")
+        column.caption(f"for {classes[kind]}")
 
 
 @st.cache_resource(show_spinner=False)

@@ -27,7 +27,8 @@ def face_detail(looked: Looked, place: int) -> None:
     found, row = looked.found, looked.row(place)
     label, said = (found.classes[one[place]] for one in (found.labels_N, found.predicted_N))
     if row is not None and looked.faces is not None:
-        attention(looked, place, looked.faces.images(np.array([place]))[0])
+        kinds = [int(one[place]) for one in (found.predicted_N, found.labels_N)]
+        attention(looked.run, found.classes, kinds, looked.faces.images(np.array([place]))[0])
     words = f"taken for **{said}**" if label != said else "and called so"
     st.markdown(f"labelled **{label}**, {words}")
     marking(face_hash(found.hashes_N[place]), label, said, looked.split)

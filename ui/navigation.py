@@ -18,6 +18,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "runs": ("Runs", ":material/table_rows:", "All runs in one table: what differed, what came of it, what you noted."),
     "compare": ("Compare", ":material/compare_arrows:", "Two runs side by side, with intervals on the differences."),
     "mistakes": ("Mistakes", ":material/search:", "The faces that a run gets wrong, and why."),
+    "predict": ("Predict", ":material/add_reaction:", "Your own photos, your camera: faces found, emotions named."),
 }
 """File name in `pages/` -> title, icon and tooltip, in the order of the bar. The first one is the front page."""
 

@@ -1,0 +1,29 @@
+from ui.navigation import guard
+
+guard()
+
+import streamlit as st
+
+from ui.predict_pictures import camera, drop_pictures
+from ui.predictors import pick_predictor
+
+WAYS = {
+    "pictures": ":material/photo_library: Pictures",
+    "camera": ":material/photo_camera: Camera",
+    "live": ":material/videocam: Live",
+}
+
+st.title("Predict", anchor=False)
+way = st.segmented_control(
+    "From", list(WAYS), format_func=WAYS.__getitem__, default="pictures", required=True, key="from",
+    bind="query-params", label_visibility="collapsed",
+)  # fmt: skip
+chosen = pick_predictor()
+if way == "camera":
+    camera(chosen)
+elif way == "live":
+    from ui.live_camera import live_view
+
+    live_view(chosen.load(), chosen.threshold)
+else:
+    drop_pictures(chosen)
