@@ -7,17 +7,12 @@ import streamlit as st
 from ui.predict_pictures import camera, drop_pictures
 from ui.predictors import pick_predictor
 
-WAYS = {
-    "pictures": ":material/photo_library: Pictures",
-    "camera": ":material/photo_camera: Camera",
-    "live": ":material/videocam: Live",
-}
+WAYS = ("pictures", "camera", "live")
 
 st.title("Predict", anchor=False)
 way = st.segmented_control(
-    "From", list(WAYS), format_func=WAYS.__getitem__, default="pictures", required=True, key="from",
-    bind="query-params", label_visibility="collapsed",
-)  # fmt: skip
+    "From", WAYS, default=WAYS[0], required=True, key="from", bind="query-params", label_visibility="collapsed"
+)
 chosen = pick_predictor()
 if way == "camera":
     camera(chosen)
