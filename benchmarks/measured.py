@@ -11,11 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fer_core.config import RunConfig
+from fer_core.ensemble import averaged
+from fer_core.ensemble_file import Ensemble, read_ensemble
 from fer_core.errors import RunError
-from fer_core.evaluate import Report, softmax
+from fer_core.evaluate import Report
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.runs import EpochRecord, Run
 from fer_core.seeds import setting_of
@@ -51,7 +51,16 @@ def measure(run: Run) -> dict[str, Any]:
         "machine": _machine(environment),
         "code": environment.get("code", {}),
         "figures": figures(run),
+        **_made_of(read_ensemble(run)),
     }
+
+
+def _made_of(ensemble: Ensemble | None) -> dict[str, Any]:
+    """An ensemble's members in the place of the settings of one of them; nothing for a trained run."""
+    if ensemble is None:
+        return {}
+    setting = {"members": list(ensemble.members), "average": ensemble.average}
+    return {"recipe": None, "model": ensemble.title, "setting": setting}
 
 
 def made_on(runs: Sequence[Run]) -> dict[str, Any]:
@@ -90,27 +99,13 @@ def ensemble_figures(runs: Sequence[Run]) -> dict[str, dict[str, dict[str, Any]]
 
     Raises: RunError: they were not judged on the same faces in the same order.
     """
-    splits = [split for split in SPLITS if all(split in run.splits() for run in runs)]
-    shared = {
-        split: [view for view in runs[0].views(split) if all(view in run.views(split) for run in runs)]
-        for split in splits
-    }
-    return {
-        split: {view: _of_the_mean([run.predictions(split, view) for run in runs]) for view in views}
-        for split, views in shared.items()
-    }
+    found = averaged(runs, "probabilities")
+    return {split: _by_view(found[split]) for split in SPLITS if split in found}
 
 
-def _of_the_mean(answers: Sequence[SplitPredictions]) -> dict[str, Any]:
-    first = answers[0]
-    for one in answers[1:]:
-        same = one.classes == first.classes and np.array_equal(one.hashes_N, first.hashes_N)
-        if not same or not np.array_equal(one.labels_N, first.labels_N):
-            raise RunError("runs that were judged on different faces or labels make no ensemble.")
-    mean_NK = np.mean([softmax(one.logits_NK) for one in answers], axis=0)
-    # Probabilities of 0 can only come from logits that are hundreds apart; their logarithm must stay finite.
-    logits = np.log(np.maximum(mean_NK, np.finfo(np.float64).tiny))
-    return report_values(report_on(replace(first, logits_NK=logits, more_NK={})))
+def _by_view(answers: SplitPredictions) -> dict[str, dict[str, Any]]:
+    logits = {"none": answers.logits_NK, **answers.more_NK}
+    return {view: report_values(report_on(replace(answers, logits_NK=some))) for view, some in logits.items()}
 
 
 def epoch_seconds(history: Sequence[EpochRecord]) -> list[float]:

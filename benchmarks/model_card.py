@@ -19,6 +19,7 @@ from benchmarks.measured import SPLITS, epoch_seconds
 from fer_core.catalog import VIEWS
 from fer_core.cli_reproduce import SHIPPED
 from fer_core.compare import compare
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import FerError, RunError
 from fer_core.evaluate import Report, softmax, wilson_interval
 from fer_core.files import write_atomic
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def card(runs: Sequence[Run]) -> str:
     """The whole text. Raises: RunError: a run has not come to its end, or is damaged."""
     for run in runs:
+        refuse_ensemble(run)
         if set(run.splits()) != set(SPLITS):
             raise RunError(f"run {run.name!r} has no answers on both public and private: train it to its end.")
     others = "".join(_balancing(runs[0], other) for other in runs[1:])

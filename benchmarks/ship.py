@@ -17,6 +17,7 @@ import numpy as np
 
 from fer_core.config import RunConfig
 from fer_core.data.known import load_known
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import FerError, RunError
 from fer_core.files import folder_atomic, refuse_existing
 from fer_core.predictions import SplitPredictions, report_on
@@ -58,6 +59,7 @@ def ship(run: Run, name: str) -> Path:
         raise RunError(f"{name!r} cannot name a run: use 1 to 64 letters, digits, '_' and '-'.")
     target = settings().shipped / name
     refuse_existing(target)
+    refuse_ensemble(run)
     if run.status().state != "done":
         raise RunError(f"run {run.name!r} is {run.status().state}; only one that is done can be shipped.")
     config, predictions = _portable(run), {split: _answers(run, split) for split in ("public", "private")}

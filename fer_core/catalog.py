@@ -163,11 +163,8 @@ VIEWS: dict[str, Entry] = {
 }  # fmt: skip
 """How a face is shown to a finished net: test-time augmentation. Figures of different views stand apart."""
 
-AVERAGES: dict[str, Entry] = {
-    "logits": Entry("Logits", "The mean of the nets' logits: each net is heard as loudly as it speaks."),
-    "probabilities": Entry("Probabilities", "The mean of the nets' probabilities: no net is heard louder than 1."),
-}
-"""How the nets of an ensemble are averaged."""
+AVERAGES: tuple[str, ...] = ("probabilities", "logits")
+"""What the nets of an ensemble can be averaged by; the first one where nothing is said."""
 
 SMALLEST_FACE = 0.05
 """Side of the smallest face that is looked for, as a share of a picture's shorter side: 36 pixels of 720."""

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubComm
 from fer_core import console, launcher
 from fer_core.catalog import JUDGED_SPLITS, VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
+from fer_core.cli_ensemble import MakeEnsemble
 from fer_core.cli_map import Map
 from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_predict import Predict
@@ -23,11 +24,13 @@ from fer_core.compare import Comparison, compare
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.config import RunConfig
 from fer_core.config_text import flag, one_line
+from fer_core.ensemble_file import is_ensemble, read_ensemble
 from fer_core.errors import FerError, RunError, SomeFailed
 from fer_core.files import folder_atomic, refuse_existing, writing_into
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.recipes import RECIPES
 from fer_core.run_adjustment import called, decided, decision_words
+from fer_core.run_facts import read_facts
 from fer_core.runs import Run, damaged_runs, find_run, known_runs
 from fer_core.seeds import compare_seeds, same_setting
 from fer_core.verdict import verdict, verdict_of_seeds
@@ -54,10 +57,11 @@ class Evaluate(Command):
         report = report_on(_answers(run, self.split, self.view, self.tau))
         others = [view for view in run.views(self.split) if view != self.view]
         views = {view: report_on(decided(run, self.split, view, self.tau)).accuracy for view in others}
-        place = {"run": run.name, "split": self.split, "view": self.view, "other_views": views}
-        place |= {"decision": decision_words(run, self.tau)}
+        place: dict[str, Any] = {"run": run.name, "split": self.split, "view": self.view, "other_views": views}
+        ensemble = read_ensemble(run)
+        place |= {"decision": decision_words(run, self.tau), "members": ensemble and list(ensemble.members)}
         values = {**place, **report.to_json()}
-        print_result(values, self.as_json, lambda: console.report(values))
+        print_result(values, self.as_json, lambda: console.report(values, ensemble))
 
 
 class Compare(Command):
@@ -98,7 +102,7 @@ class Compare(Command):
         comparison: Comparison,
     ) -> None:  # fmt: skip
         a, b = runs
-        settings = differing_settings(a.config(), b.config())
+        settings = differing_settings(a, b)
         where = f"{self.split}, view: {self.view}"
         texts = {
             "report.html": comparison_html(comparison, names, settings, where),
@@ -174,6 +178,7 @@ class Cli(BaseSettings):
     compare: CliSubCommand[Compare]
     recipes: CliSubCommand[Recipes]
     reproduce: CliSubCommand[Reproduce]
+    ensemble: CliSubCommand[MakeEnsemble]
     map: CliSubCommand[Map]
     predict: CliSubCommand[Predict]
     runs: CliSubCommand[Runs]
@@ -217,7 +222,7 @@ def _summary(run: Run) -> dict[str, Any]:
     """One line about a run: what it is, how far it is, and its best public figures."""
     config, status, history = run.config(), launcher.current_status(run), run.history()
     best = max(history, key=lambda record: record.public_accuracy, default=None)
-    return {
+    values = {
         "name": run.name,
         "state": status.state,
         "epoch": status.epoch,
@@ -232,7 +237,20 @@ def _summary(run: Run) -> dict[str, Any]:
         "wall_s": history[-1].wall_s if history else None,
         "folder": str(run.path),
         "shipped": run.shipped,
+        "members": None,
     }
+    return values | _summary_of_members(run, values)
+
+
+def _summary_of_members(run: Run, values: dict[str, Any]) -> dict[str, Any]:
+    """What the line says otherwise of an ensemble: settings are None where its members do not share them."""
+    facts = read_facts(run) if is_ensemble(run) else None
+    if facts is None or facts.ensemble is None:
+        return {}
+    apart = {name: None for name in values if name in facts.ensemble.differs}
+    public = facts.public
+    figures = {"public_accuracy": public.accuracy, "public_macro_f1": public.macro_f1} if public else {}
+    return apart | figures | {"model": facts.ensemble.title, "members": list(facts.ensemble.members)}
 
 
 def _fail(line: str) -> int:
@@ -261,6 +279,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("compare",): Compare,
     ("recipes",): Recipes,
     ("reproduce",): Reproduce,
+    ("ensemble",): MakeEnsemble,
     ("map",): Map,
     ("predict",): Predict,
     ("runs",): Runs,

@@ -19,6 +19,7 @@ from fer_core.console import progress
 from fer_core.data import FaceStore, open_store, resolve_config
 from fer_core.data.known import find_faces
 from fer_core.data.views import judged_view, training_view
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.environment import describe_environment
 from fer_core.errors import DataError, RunError
 from fer_core.evaluate import Interval, Report, wilson_interval
@@ -81,6 +82,7 @@ class Reproduce(Command):
         if given:
             raise RunError(f"--{given[0]} does not go with --resume: a run keeps the configuration it has.")
         run = find_run(self.resume or "")
+        refuse_ensemble(run)
         other = [name for name in run.config().differences_from(shipped.config()) if name not in _ITS_OWN]
         if run.shipped or other:
             why = f"it differs in {', '.join(other)}" if other else "it is the shipped one itself"

@@ -15,6 +15,7 @@ from fer_core.cli_parts import print_notes
 from fer_core.config import RunConfig
 from fer_core.config_text import flag
 from fer_core.data import open_store, resolve_config
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import ConfigError
 from fer_core.runs import Run, create_run, find_run, free_names
 
@@ -75,6 +76,8 @@ class Train(RunConfig):
         if others:
             raise ConfigError(f"{flag(others[0])} does not go with --resume: a run keeps the configuration it has.")
         runs = [find_run(reference) for reference in self.resume]
+        for run in runs:
+            refuse_ensemble(run)
         if not self.queue:  # a queued worker's runs were made ready by whoever started it
             for run in runs:
                 launcher.make_ready(run)

@@ -11,10 +11,11 @@ from typing import Any
 
 from fer_core.cell_groups import GROUPS, both_answers
 from fer_core.compare import Comparison, joined_rows
-from fer_core.config import RunConfig
+from fer_core.ensemble_file import read_ensemble
 from fer_core.evaluate import Report, softmax
 from fer_core.palette import RIGHT_COLOR, RUN_COLORS, WRONG_COLOR
 from fer_core.predictions import SplitPredictions
+from fer_core.runs import Run
 from fer_core.verdict import verdict
 
 _HEADLINES = {
@@ -24,6 +25,8 @@ _HEADLINES = {
     "log_loss": ("Log loss", "{:.3f}"),
     "ece": ("ECE", "{:.3f}"),
 }
+_NO_SETTING = frozenset({"recipe", "data", "ferplus"})
+"""What a recipe sets stands there setting by setting; where the data lies says nothing of a run."""
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #1f2530; }
 table { border-collapse: collapse; margin: .5em 0 1.5em; font-variant-numeric: tabular-nums; }
@@ -61,10 +64,25 @@ def comparison_html(
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
-def differing_settings(a: RunConfig, b: RunConfig) -> dict[str, tuple[str, str]]:
-    """Field -> its value in both, as text, of the settings that are not the same; where the data lies is none."""
-    names = [name for name in a.differences_from(b) if name not in ("data", "ferplus")]
-    return {name: (_text(getattr(a, name)), _text(getattr(b, name))) for name in names}
+def differing_settings(a: Run, b: Run) -> dict[str, tuple[str, str]]:
+    """Setting -> its value in both, as text, of those that are not the same; where the data lies is none.
+
+    An ensemble has its members and their average besides; of a setting that they do not share, the value of each.
+    Raises: RunError: a run is damaged.
+    """
+    mine, theirs = _settings_of(a), _settings_of(b)
+    names = dict.fromkeys(["members", "average", *mine, *theirs])
+    return {name: (mine.get(name, ""), theirs.get(name, "")) for name in names if mine.get(name) != theirs.get(name)}
+
+
+def _settings_of(run: Run) -> dict[str, str]:
+    found = {name: _text(value) for name, value in run.config() if name not in _NO_SETTING}
+    ensemble = read_ensemble(run)
+    if ensemble is None:
+        return found
+    own = {"members": ", ".join(ensemble.members), "average": ensemble.average}
+    of_each = {name: "; ".join(map(_text, values)) for name, values in ensemble.differs.items() if name in found}
+    return own | found | of_each
 
 
 def _text(value: Any) -> str:

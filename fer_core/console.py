@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from fer_core.compare import Comparison
 from fer_core.config import RunConfig
+from fer_core.ensemble_file import Ensemble
 from fer_core.runs import EpochRecord
 
 if TYPE_CHECKING:
@@ -102,10 +103,12 @@ def quality(source: str, values: Mapping[str, Any]) -> None:
         _matrix(votes["columns"], votes["matrix"], "d", votes["rows"])
 
 
-def report(values: Mapping[str, Any]) -> None:
-    """A run's figures, a line an emotion, and its confusion matrix."""
+def report(values: Mapping[str, Any], ensemble: Ensemble | None = None) -> None:
+    """A run's figures, a line an emotion, and its confusion matrix; of an ensemble, what it is made of."""
     low, high = values["accuracy_ci95"]
     print(f"{values['run']} on {values['split']}, {values['n']} faces, view {values['view']}")
+    if ensemble is not None:
+        print(ensemble.words)
     if values["decision"]:
         print(f"decision: {values['decision']}")
     print(f"accuracy {values['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})")
@@ -198,11 +201,14 @@ def run_table(rows: Sequence[Mapping[str, Any]]) -> None:
     width = max(len("run"), *(len(row["name"]) for row in rows))
     print(f"{'run':{width}}{_cells('state', 'epoch', 'public', 'macro-F1', 'time')}")
     for row in rows:
-        done = f"{row['epoch']}/{row['epochs']}"
+        done, after = f"{row['epoch']}/{row['epochs']}", ""
         figures: tuple[str, ...] = ("-", "-", "-")
         if row["public_accuracy"] is not None:
-            figures = (f"{row['public_accuracy']:.1%}", f"{row['public_macro_f1']:.3f}", f"{row['wall_s']:.0f} s")
-        print(f"{row['name']:{width}}{_cells(row['state'], done, *figures)}")
+            time = "-" if row["wall_s"] is None else f"{row['wall_s']:.0f} s"
+            figures = (f"{row['public_accuracy']:.1%}", f"{row['public_macro_f1']:.3f}", time)
+        if row["members"]:  # it has no epochs
+            done, after = "-", f"  {row['model']}: {', '.join(row['members'])}"
+        print(f"{row['name']:{width}}{_cells(row['state'], done, *figures)}{after}")
 
 
 def _matrix(

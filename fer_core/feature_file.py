@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_core.data import FaceStore
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import DataError, RunError
 from fer_core.files import write_atomic
 from fer_core.runs import Run
@@ -104,6 +105,7 @@ def weights_digest(run: Run) -> str:
         stat = run.best.stat()
         return _digest(str(run.best.resolve()), stat.st_size, stat.st_mtime_ns)
     except OSError:
+        refuse_ensemble(run)
         raise RunError(
             f"run {run.name!r} has no weights; it is {run.status().state}. Train or resume it first."
         ) from None

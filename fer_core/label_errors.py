@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fer_core.catalog import HELD_OUT
 from fer_core.config import RunConfig
 from fer_core.data.labelling import FERPLUS_CLASSES, majority_labels
+from fer_core.ensemble_file import is_ensemble
 from fer_core.errors import RunError
 from fer_core.evaluate import Floats, softmax
 from fer_core.label_sides import Share, refuse_other_labels
@@ -163,7 +164,8 @@ def fold_sets(runs: Iterable[Run]) -> dict[str, list[Run]]:
     found: dict[str, dict[int, Run]] = {}
     for run in runs:
         config = run.config()
-        if config.folds and config.fold is not None and run.status().state == "done":
+        trained = run.status().state == "done" and not is_ensemble(run)  # whose configuration is its first member's
+        if config.folds and config.fold is not None and trained:
             found.setdefault(config.changed(fold=0).to_json(), {}).setdefault(config.fold, run)
     whole = [list(some.values()) for some in found.values() if len(some) == next(iter(some.values())).config().folds]
     return {_name_of(some[0]): some for some in whole}

@@ -14,10 +14,11 @@ from torch.fx.proxy import TraceError
 from fer_core.adjust import logit_shifts
 from fer_core.augment import to_floats
 from fer_core.catalog import AVERAGES, VIEWS, check_name
+from fer_core.ensemble_file import read_ensemble
 from fer_core.models import FaceClassifier
 from fer_core.run_adjustment import SavedAdjustment, read_adjustment
 from fer_core.run_model import load_model, trained_classes
-from fer_core.runs import Run
+from fer_core.runs import Run, find_run
 from fer_core.views import BATCH, shown
 
 
@@ -36,7 +37,7 @@ class Pipeline(nn.Module):
         classes: Sequence[str],
         *,
         view: str = "none",
-        average: str = "logits",
+        average: str = AVERAGES[0],
         decision: SavedAdjustment | None = None,
     ) -> None:
         """The nets are taken over: their own crop is set aside, batch norms are folded into the convolutions before.
@@ -97,7 +98,11 @@ def load_pipeline(run: Run, view: str = "none") -> Pipeline:
 
     Raises: FerError: no such view, or there are no weights.
     """
-    return Pipeline([load_model(run)], trained_classes(run), view=view, decision=read_adjustment(run))
+    found = read_ensemble(run)
+    members = [run] if found is None else [find_run(name) for name in found.members]
+    average = AVERAGES[0] if found is None else found.average
+    nets = [load_model(member) for member in members]
+    return Pipeline(nets, trained_classes(run), view=view, average=average, decision=read_adjustment(run))
 
 
 def _for_inference(model: FaceClassifier) -> FaceClassifier:

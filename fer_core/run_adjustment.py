@@ -7,7 +7,7 @@ Shapes: K classes.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from fer_core.adjust import AS_IS, METRICS, Adjustment, adjusted
 from fer_core.balance import Floats, plan_balance
 from fer_core.catalog import VIEWS, check_name
+from fer_core.ensemble_file import read_ensemble
 from fer_core.errors import ConfigError, RunError
 from fer_core.files import write_json
 from fer_core.predictions import SplitPredictions
@@ -77,12 +78,25 @@ def training_prior(run: Run, classes: Sequence[str]) -> Floats:
     To take the data's own prior from a run that was balanced already would balance it twice. After full balancing this
     prior is even, and tau moves nothing.
 
+    An ensemble carries its members' priors together, and recorded them when it was made (`ensemble.create_ensemble`).
+
     Raises: RunError: the run does not record its training faces.
     """
+    if (ensemble := read_ensemble(run)) is not None:
+        return _recorded_prior(run, ensemble.prior, classes)
     balance = plan_balance(_train_counts(run, classes), run.config())
     offsets = 0.0 if balance.logit_offsets_K is None else balance.logit_offsets_K
     prior = balance.loss_share_K * np.exp(-offsets)
     return prior / prior.sum()
+
+
+def _recorded_prior(run: Run, prior: Mapping[str, float] | None, classes: Sequence[str]) -> Floats:
+    if prior is None or set(prior) != set(classes):
+        raise RunError(
+            f"not every member of {run.name!r} records its training faces by emotion, so that tau cannot move it. "
+            "Train those members again, and make the ensemble anew."
+        )
+    return np.array([prior[name] for name in classes])
 
 
 def data_prior(run: Run, classes: Sequence[str]) -> Floats:

@@ -1,7 +1,7 @@
 """One run as facts: its settings, state and figures, judged and noted, in one object that a table can keep.
 
 Figures are shares in 0..1. Public ones are those of the epoch that was kept, private ones are read from the run's
-predictions.
+predictions, as are both of an ensemble, which has no epochs.
 """
 
 import statistics
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fer_core.config import RunConfig
+from fer_core.ensemble_file import Ensemble, read_ensemble
 from fer_core.errors import RunError
 from fer_core.evaluate import Report, wilson_interval
 from fer_core.predictions import report_on
@@ -20,7 +21,9 @@ from fer_core.runs import EpochRecord, Run, Status, all_runs, shipped_runs
 Stamp = tuple[tuple[int, ...], ...]
 """Time of change and size of each file that a row is made from: equal stamps, equal row."""
 
-_FILES = ("config.json", "status.json", "history.jsonl", "environment.json", "notes.json", "predictions.npz")
+_FILES = (
+    "config.json", "status.json", "history.jsonl", "environment.json", "notes.json", "predictions.npz", "ensemble.json",
+)  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -50,7 +53,7 @@ class Figures:
     ci95: tuple[float, float] | None = None
     """Wilson score interval of the accuracy; None where it is not known how many faces there were."""
     report: Report | None = None
-    """All figures; None on public, which is read from the history."""
+    """All figures; None where they are read from the history, as on public."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Facts:
     """None until the training has looked at its data."""
     public: Figures | None
     private: Figures | None
-    """None unless the training has come to its end."""
+    """None unless the training has come to its end, or that of every member of an ensemble."""
     splits: tuple[str, ...]
     """Those that it has predictions on, for the Compare and Mistakes pages."""
     notes: Notes
@@ -72,6 +75,8 @@ class Facts:
     wall_s: float | None
     images_per_s: float | None
     """Median over the epochs."""
+    ensemble: Ensemble | None = None
+    """What it is made of, where its answers are the mean of other runs'; `config` is then that of the first of them."""
     problem: str = ""
     """What could not be read, in one line; the rest is shown all the same."""
 
@@ -81,7 +86,9 @@ class Facts:
 
     @property
     def recipe(self) -> str:
-        """The recipe, or without one the net."""
+        """The recipe, or without one the net; of an ensemble, of how many."""
+        if self.ensemble is not None:
+            return self.ensemble.title
         return self.config.recipe or self.config.model
 
     @property
@@ -104,21 +111,26 @@ def read_facts(run: Run) -> Facts:
     problems: list[str] = []
     environment: dict[str, Any] = _unless_damaged(run.environment, {}, problems)
     splits: tuple[str, ...] = _unless_damaged(run.splits, (), problems)
-    private = _unless_damaged(lambda: _private(run), None, problems) if "private" in splits else None
+    ensemble = _unless_damaged(lambda: read_ensemble(run), None, problems)
     notes = _unless_damaged(lambda: read_notes(run), Notes(), problems)
     data = environment.get("data", {})
+
+    def judged(split: str) -> Figures | None:
+        return _unless_damaged(lambda: _judged(run, split), None, problems) if split in splits else None
+
     return Facts(
         run=run,
         config=config,
         status=status,
         kind=_kind(data, config) if data else None,
-        public=_public(history, config, sum(data.get("counts", {}).get("public", {}).values())),
-        private=private,
+        public=judged("public") if ensemble else _public(history, config, _n_public(data)),
+        private=judged("private"),
         splits=splits,
         notes=notes,
         parameters=environment.get("parameters"),
         wall_s=history[-1].wall_s if history else None,
         images_per_s=statistics.median(one.images_per_s for one in history) if history else None,
+        ensemble=ensemble,
         problem=" ".join(problems),
     )
 
@@ -167,6 +179,10 @@ def _public(history: Sequence[EpochRecord], config: RunConfig, n: int) -> Figure
     return Figures(accuracy, kept.public_macro_f1, kept.public_loss, n or None, interval)
 
 
-def _private(run: Run) -> Figures:
-    report = report_on(run.predictions("private"))
+def _n_public(data: dict[str, Any]) -> int:
+    return sum(data.get("counts", {}).get("public", {}).values())
+
+
+def _judged(run: Run, split: str) -> Figures:
+    report = report_on(run.predictions(split))
     return Figures(report.accuracy, report.macro_f1, report.log_loss, report.n, report.accuracy_ci95, report)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import ConfigError, RunError
 from fer_core.models import FaceClassifier, ModelCost, create_model, model_cost
 from fer_core.plugins import require_plugin
@@ -67,6 +68,7 @@ def make_model(config: RunConfig, store: FaceStore, images_NHW: Tensor) -> FaceC
 
 def load_model(run: Run) -> FaceClassifier:
     """The run's net with the weights that `public` chose, in evaluation mode, on the CPU. Raises: FerError."""
+    refuse_ensemble(run)
     if not run.best.exists():
         raise RunError(f"run {run.name!r} has no weights; it is {run.status().state}. Train or resume it first.")
     config = run.config()
@@ -115,7 +117,9 @@ def _weights(name: str) -> str:
     if name in ("none", "imagenet") or Path(name).is_file():
         return name
     try:
-        return str(find_run(name).best)
+        run = find_run(name)
+        refuse_ensemble(run)
+        return str(run.best)
     except RunError as error:
         raise ConfigError(f"--weights {name}: neither none, imagenet nor a file, and {error}") from None
 

@@ -15,6 +15,7 @@ from typing import Any
 from fer_core.augmentations import BUILT_IN
 from fer_core.catalog import DEFAULT_LEARNING_RATES, FER2013_REFERENCES, FERPLUS_REFERENCES
 from fer_core.config import RunConfig
+from fer_core.ensemble_file import Ensemble
 from fer_core.recipes import RECIPES
 from fer_core.run_facts import Facts, Kind
 
@@ -63,21 +64,28 @@ def matching(facts: Iterable[Facts], text: str, tags: Iterable[str] = ()) -> lis
 def differing(facts: Sequence[Facts]) -> dict[str, str]:
     """Name -> the settings that are not the same in all of these runs and that this one has set: `lr 0.01 · seed 2`.
 
-    Settings that a run has from its recipe (or from the defaults) are left out: the recipe stands beside them.
+    Settings that a run has from its recipe (or from the defaults) are left out: the recipe stands beside them. Of an
+    ensemble, which has none of its own: its members and how they are averaged.
     """
-    dumps = {one.name: _settings(one.config) for one in facts}
-    varied = _varied(list(dumps.values()))
+    varied = _varied([_settings(one.config) for one in facts if not one.ensemble])
     return {
-        one.name: " · ".join(_phrase(name, value) for name, value in _set_by_hand(one.config).items() if name in varied)
+        one.name: _of_members(one.ensemble)
+        if one.ensemble
+        else " · ".join(_phrase(name, value) for name, value in _set_by_hand(one.config).items() if name in varied)
         for one in facts
     }
 
 
+def _of_members(ensemble: Ensemble) -> str:
+    return f"mean of {ensemble.average}: {', '.join(ensemble.members)}"
+
+
 def in_common(facts: Sequence[Facts]) -> str:
-    """The settings that all of these runs have set alike, as in `differing`; empty for one run."""
-    if len(facts) < 2:
+    """The settings that all of these runs have set alike, as in `differing`; empty for one run. No ensemble counts."""
+    trained = [one for one in facts if not one.ensemble]
+    if len(trained) < 2:
         return ""
-    first, *others = (_set_by_hand(one.config) for one in facts)
+    first, *others = (_set_by_hand(one.config) for one in trained)
     same = {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
     return " · ".join(_phrase(name, value) for name, value in same.items())
 
@@ -130,7 +138,7 @@ def _row(one: Facts, differs: str) -> dict[str, Any]:
         "log_loss": private.log_loss if private else None,
         "ece": report.ece if report else None,
         "judged_on": one.kind.title if one.kind else "",
-        "epochs": f"{one.status.epoch}/{one.config.epochs or '?'}",
+        "epochs": "" if one.ensemble else f"{one.status.epoch}/{one.config.epochs or '?'}",
         "wall_min": one.wall_s / 60 if one.wall_s is not None else None,
         "images_per_s": one.images_per_s,
         "parameters": one.parameters / 1e6 if one.parameters else None,
@@ -140,9 +148,10 @@ def _row(one: Facts, differs: str) -> dict[str, Any]:
 
 def _words_of(one: Facts) -> str:
     settings = (f"{_title(name)} {_value(value)}" for name, value in _set_by_hand(one.config).items())
+    made_of = (_of_members(one.ensemble),) if one.ensemble else (one.config.model, *settings)
     kind = one.kind.title if one.kind else ""
-    return " ".join((one.name, one.recipe, one.config.model, one.status.state, kind, *one.notes.tags, one.notes.note,
-                     *settings)).casefold()  # fmt: skip
+    words = (one.name, one.recipe, one.status.state, kind, *one.notes.tags, one.notes.note, *made_of)
+    return " ".join(words).casefold()
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

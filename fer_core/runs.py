@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -276,9 +276,10 @@ def find_run(reference: str) -> Run:
     raise RunError(f"no run named {reference!r} in {runs_folder()}, and no run in a folder of that name.{hint}{known}")
 
 
-def create_run(config: RunConfig, name: str) -> Run:
+def create_run(config: RunConfig, name: str, fill: Callable[[Run], None] = lambda run: None) -> Run:
     """Make a run's folder, queued. The folder appears whole; of two that want one name at once, one gets it.
 
+    Args: fill: writes what else belongs to the run before it appears. Where it fails, there is no run.
     Raises: RunError: the name is taken, or has other characters than letters, digits, `_` and `-`.
     """
     if not NAME.fullmatch(name):
@@ -291,12 +292,14 @@ def create_run(config: RunConfig, name: str) -> Run:
     try:
         write_atomic(temporary / "config.json", lambda file: file.write(config.to_json().encode()))
         Run(temporary).write_status(Status(heartbeat=time.time()))
+        fill(Run(temporary))
         temporary.rename(folder / name)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         if not (folder / name).exists():
             raise
         raise RunError(f"there is a run named {name!r} already; give another --name, or --resume {name}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return Run(folder / name)
 
 

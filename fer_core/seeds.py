@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fer_core.bootstrap import HEADLINES, resampled_figures
 from fer_core.compare import SIGNIFICANT, answers, holm, joined_rows
 from fer_core.config import RunConfig
+from fer_core.ensemble_file import is_ensemble
 from fer_core.evaluate import Z95, Floats, Interval, evaluate
 from fer_core.predictions import SplitPredictions
 from fer_core.runs import Run
@@ -103,13 +104,16 @@ def same_setting(run: Run, others: Iterable[Run], split: str, view: str = "none"
     """The run, and those of the others that differ from it by the seed alone, one for each seed, by seed.
 
     They have seen the same data and have been judged on this split by this test-time view. A seed that stands there
-    twice counts once: a repetition says nothing of spread.
+    twice counts once: a repetition says nothing of spread. An ensemble is no seed of its members' setting, and stands
+    alone.
     Raises: RunError: a configuration is damaged, or anything else of a run on this setting.
     """
     config = run.config()
     setting, data = setting_of(config), _data(run, config)
     by_seed = {config.seed: run}
-    for one in others:
+    for one in [] if is_ensemble(run) else others:
+        if is_ensemble(one):
+            continue
         other = one.config()
         same = setting_of(other) == setting and _data(one, other) == data
         if same and split in one.splits() and view in one.views(split):

@@ -8,6 +8,7 @@ from fer_core.run_charts import accuracies
 from fer_core.run_table import best_first, in_common, kinds_of, published
 from ui.chart import draw
 from ui.empty import empty_state
+from ui.ensemble_form import ensemble_menu
 from ui.run_list import all_facts, choose, chosen_among, curves, figures, filters, table
 from ui.run_notes import bin_menu, delete_button, note_editor, tag_all, undo_bar
 from ui.run_picker import shipped_note
@@ -65,6 +66,8 @@ if chosen:
             st.switch_page("pages/compare.py", query_params={"a": a.name, "b": b.name})
         if len(names) == 1 and st.button("Its mistakes", icon=":material/search:", type="primary", disabled=not judged):
             st.switch_page("pages/mistakes.py", query_params={"run": names[0]})
+        if len(names) > 1:
+            ensemble_menu([one.run for one in chosen])
         delete_button(own)
         st.button("Choose none", icon=":material/close:", on_click=choose)
         if len(own) > 1:

@@ -143,8 +143,8 @@ def test_a_missing_source_is_one_line(complaint):
 # --- evaluate and compare
 
 EVALUATE_KEYS = [
-    "run", "split", "view", "other_views", "decision", "n", "classes", "accuracy", "accuracy_ci95", "macro_f1",
-    "balanced_accuracy", "log_loss", "ece", "dedup", "per_class", "confusion",
+    "run", "split", "view", "other_views", "decision", "members", "n", "classes", "accuracy", "accuracy_ci95",
+    "macro_f1", "balanced_accuracy", "log_loss", "ece", "dedup", "per_class", "confusion",
 ]  # fmt: skip
 COMPARE_KEYS = [
     "a", "b", "split", "view", "n", "classes", "accuracy_delta", "accuracy_delta_ci95", "mcnemar_p", "recall_delta",
@@ -332,7 +332,7 @@ def test_a_damaged_run_is_named_and_the_others_listed(capsys):
     [
         (
             [],
-            "CLI subcommand is required {data, train, evaluate, compare, recipes, reproduce, map, runs}. "
+            "CLI subcommand is required {data, train, evaluate, compare, recipes, reproduce, ensemble, map, runs}. "
             "See: python -m fer_core --help",
         ),
         (["data"], "CLI subcommand is required {info, check, download, export}. See: python -m fer_core data --help"),

@@ -4,6 +4,7 @@ import pytest
 
 from fer_core.adjust import Adjustment
 from fer_core.cell_groups import both_answers
+from fer_core.ensemble import create_ensemble
 from fer_core.labels import EMOTIONS
 from fer_core.run_adjustment import SavedAdjustment, training_prior, write_adjustment
 from tests.test_pages import judged_run, movable_run, open_page, text_of
@@ -129,3 +130,31 @@ def test_a_damaged_adjustment_is_one_line(movable, page):
     (movable.path / "adjustment.json").write_text("{")
     at = open_page(page)
     assert not at.exception and "Remove it, and choose the adjustment again." in text_of(at)
+
+
+@pytest.fixture
+def with_ensemble(pair):
+    create_ensemble(pair, "both", "logits")
+    return pair
+
+
+def test_an_ensemble_is_compared_like_any_run(with_ensemble):
+    at = open_page("compare", a="one", b="both")
+    assert not at.exception and not at.error
+    assert "**A: one**" in text_of(at) and "**B: both**" in text_of(at)
+    assert not open_page("compare", a="both", part="how sure").exception
+
+
+def test_the_settings_show_an_ensembles_members_and_average(with_ensemble):
+    at = open_page("compare", a="one", b="both", part="settings")
+    table = at.dataframe[0].value
+    assert not at.exception
+    assert dict(zip(table["setting"], table["B"], strict=True)) == {"members": "one, other", "average": "logits"}
+
+
+@pytest.mark.parametrize(("query", "charts"), [({"a": "one", "b": "both"}, 2), ({"a": "both"}, 0)])
+def test_an_ensemble_has_no_curves_and_the_page_says_so(with_ensemble, query, charts):
+    at = open_page("compare", part="how they learned", **query)
+    assert not at.exception
+    assert "both is an ensemble, without curves" in text_of(at)
+    assert [block.value for block in at.markdown].count("**Loss**") == charts // 2

@@ -10,6 +10,7 @@ from fer_core import cli
 from fer_core.compare import compare
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
 from fer_core.config import RunConfig
+from fer_core.ensemble import create_ensemble
 from fer_core.runs import create_run
 from fer_core.verdict import verdict
 from tests.faces import make_predictions
@@ -91,9 +92,21 @@ def test_a_line_a_figure_with_its_interval():
 
 
 def test_settings_that_differ_leave_the_datas_place_out():
-    one = RunConfig(data="/here/fer2013.csv", lr=0.1, views=("none",))
-    other = RunConfig(data="/there/fer2013.csv", lr=0.2, views=("none", "flip"))
+    one = create_run(RunConfig(data="/here/fer2013.csv", lr=0.1, views=("none",)), "one")
+    other = create_run(RunConfig(data="/there/fer2013.csv", lr=0.2, views=("none", "flip")), "other")
     assert differing_settings(one, other) == {"lr": ("0.1", "0.2"), "views": ("none", "none, flip")}
+
+
+def test_an_ensemble_shows_its_members_and_what_they_do_not_share():
+    runs = [create_run(RunConfig(lr=lr, seed=seed), name) for name, lr, seed in (("a", 0.1, 0), ("b", 0.1, 1))]
+    for run, answers in zip(runs, (A, B), strict=True):
+        run.write_predictions({"private": answers})
+    ensemble, other = create_ensemble(runs, "e", "logits"), create_run(RunConfig(lr=0.2, seed=1), "other")
+    mine = {"members": ("a, b", ""), "average": ("logits", ""), "lr": ("0.1", "0.2"), "seed": ("0; 1", "1")}
+    assert list(differing_settings(other, ensemble))[:2] == ["members", "average"]
+    assert differing_settings(ensemble, other) == mine
+    assert differing_settings(other, ensemble) == {name: (b, a) for name, (a, b) in mine.items()}
+    assert differing_settings(ensemble, ensemble) == {}
 
 
 def test_the_command_writes_a_new_folder_and_never_over_another(tmp_path, capsys):

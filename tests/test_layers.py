@@ -21,9 +21,9 @@ LIGHT = (
     "data.near", "data.known", "data.quality", "data.agreement", "data.ferplus", "data.source", "data.views",
     "data.uploads", "data.export", "data.fetch", "data.download", "data", "balance", "evaluate",
     "bootstrap", "predictions", "calibration", "adjust", "balance_preview",
-    "shipped", "runs", "run_shelf", "run_adjustment", "run_facts", "run_table", "compare", "seeds", "verdict",
-    "cell_groups", "comparison_export", "mistakes", "label_sides", "label_errors", "browse", "mosaic",
-    "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
+    "shipped", "runs", "ensemble_file", "run_shelf", "run_adjustment", "ensemble", "run_facts", "run_table",
+    "compare", "seeds", "verdict", "cell_groups", "comparison_export", "mistakes", "label_sides", "label_errors",
+    "browse", "mosaic", "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
     "label_charts", "map_chart", "worker", "launcher", "feature_file", "face_map", "map_job",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
@@ -33,8 +33,8 @@ HEAVY = (
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
     "train.loop", "train.tensorboard", "train", "explain", "run_model", "features", "experiment", "pyramid", "mtcnn",
     "detect", "face_crop", "pipeline", "predict", "prediction_export",
-    "console",
-    "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_map", "cli_predict", "cli", "__main__",
+    "console", "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_ensemble",
+    "cli_map", "cli_predict", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)

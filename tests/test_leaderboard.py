@@ -11,6 +11,8 @@ from benchmarks import leaderboard
 from benchmarks.anchors import anchors
 from benchmarks.leaderboard_text import grouped, render, spread
 from benchmarks.measured import ensemble_figures, measure
+from benchmarks.ship import ship
+from fer_core.ensemble import create_ensemble
 from fer_core.errors import RunError
 from tests.faces import make_predictions
 from tests.made_runs import both, finished_run, sure_of
@@ -122,8 +124,26 @@ def test_only_views_that_all_have_make_an_ensemble_figure():
 def test_different_faces_make_no_ensemble():
     others = make_predictions(LABELS, LABELS, hashes=[5, 6, 7, 8])
     runs = [finished_run("a", both(RIGHT_3)), finished_run("b", both(others), seed=1)]
-    with pytest.raises(RunError, match="different faces"):
+    with pytest.raises(RunError, match="'b' does not fit 'a': on public it has other faces"):
         ensemble_figures(runs)
+
+
+def test_an_ensemble_is_a_line_of_its_own_and_no_seed_of_its_first_member():
+    runs = [finished_run("a", both(RIGHT_3)), finished_run("b", both(RIGHT_3), seed=1)]
+    board = board_of(*runs, create_ensemble(runs, "e"))
+    row = board["runs"][2]
+    assert (row["model"], row["setting"]) == ("ensemble of 2", {"members": ["a", "b"], "average": "probabilities"})
+    assert (row["parameters"], row["minutes"]) == (3_000_000, None)
+    assert {group["title"]: len(group["runs"]) for group in grouped(board)} == {"small": 2, "ensemble of 2": 1}
+    assert [one["members"] for one in board["ensembles"]] == [["a", "b"]]
+    text = render(board, published())
+    assert line_of(text, "**ensemble of 2** | 75.00") and "members a b, average probabilities" in text
+
+
+def test_an_ensemble_cannot_be_shipped():
+    runs = [finished_run(name, both(RIGHT_3)) for name in "ab"]
+    with pytest.raises(RunError, match="'e' is an ensemble of 2 runs, which has no weights"):
+        ship(create_ensemble(runs, "e"), "fer2013-e")
 
 
 def test_what_was_not_trained_on_fer2013_has_no_place():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fer_core.ensemble import create_ensemble
 from fer_core.evaluate import softmax
 from fer_core.label_errors import rank_label_errors
 from fer_core.mistakes import MistakeFilters, answers
@@ -153,3 +154,15 @@ def test_a_row_of_the_table_is_picked_as_a_face_is(monkeypatch):
     monkeypatch.setattr(gallery_faces.st, "session_state", {"k": selected})
     drawn["on_select"]()
     assert picked == [1]
+
+
+def test_an_ensembles_mistakes_are_shown_and_what_needs_a_net_is_said_in_a_line(run, source):
+    create_ensemble([run, judged_run("theirs", source, right=0.5)], "both")
+    at = open_page("mistakes", run="both", cam="true")
+    assert not at.exception and not at.error and "labelled **" in text_of(at)
+    why = "run 'both' is an ensemble of 2 runs, which has no weights of its own. Name one of its members: mine, theirs."
+    assert why in text_of(at)
+    for look in ("where it looks", "map"):
+        at = open_page("mistakes", run="both", look=look)
+        assert not at.exception and why in text_of(at)
+        assert not [button for button in at.button if "seconds" in button.label or "Map all" in button.label]

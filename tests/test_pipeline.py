@@ -7,7 +7,8 @@ import torch
 from fer_core.adjust import Adjustment
 from fer_core.augment import to_floats
 from fer_core.catalog import AVERAGES, MODELS, VIEWS
-from fer_core.errors import ConfigError
+from fer_core.ensemble import create_ensemble, mean_answers
+from fer_core.errors import ConfigError, RunError
 from fer_core.evaluate import softmax
 from fer_core.labels import EMOTIONS
 from fer_core.models import create_model
@@ -90,6 +91,23 @@ def test_several_nets_are_averaged(average):
     by_hand = ((one + other) / 2).softmax(1) if average == "logits" else (one.softmax(1) + other.softmax(1)) / 2
     found = Pipeline([toy_net(0), toy_net(1)], EMOTIONS, average=average)(FACES)
     torch.testing.assert_close(found, by_hand, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_an_ensemble_predicts_by_its_members(shipped, average):
+    """As its stored answers are made: the mean of what the nets themselves say."""
+    members = [shipped, find_run("fer2013-small-balanced")]
+    made = create_ensemble(members, "both", average)
+    answers = [make_predictions([0] * 9, logits=predict_logits(load_model(one), FACES).numpy()) for one in members]
+    expected = softmax(mean_answers(answers, average).logits_NK)
+    np.testing.assert_allclose(load_pipeline(made).in_batches(FACES), expected, atol=1e-5)
+
+
+def test_an_ensemble_whose_member_is_gone_says_which(shipped, monkeypatch, tmp_path):
+    made = create_ensemble([shipped, find_run("fer2013-small-balanced")], "both")
+    monkeypatch.setenv("FER_SHIPPED", str(tmp_path / "none"))
+    with pytest.raises(RunError, match="no run named 'fer2013-small'"):
+        load_pipeline(made)
 
 
 def test_it_never_leaves_evaluation_mode():

@@ -9,6 +9,7 @@ import pytest
 from fer_core import run_charts
 from fer_core.catalog import AUGMENT_OPERATIONS
 from fer_core.config import RunConfig
+from fer_core.ensemble import create_ensemble
 from fer_core.errors import RunError
 from fer_core.recipes import RECIPES
 from fer_core.run_facts import Kind, accuracy_by_view, read_facts, run_stamps
@@ -242,3 +243,38 @@ def test_curves_of_many_runs_hold_every_epoch_of_each():
     rows = run_charts.many_curves(histories, "accuracy", 3)["data"]["values"]
     assert len(rows) == 27
     assert math.isclose(sum(row["value"] for row in rows if row["run"] == "run4"), 0.6)
+
+
+def pair_with_ensemble():
+    public = make_predictions([0, 0, 3, 3], [0, 3, 3, 3])
+    private = make_predictions([0, 0, 3, 3], [3, 3, 3, 3])
+    a, b = (make_run(name, record(1, 0.5), seed=seed, balance="sampler") for seed, name in enumerate("ab"))
+    for run in (a, b):
+        run.write_predictions({"public": public, "private": private})
+    return a, b, create_ensemble([a, b], "e")
+
+
+def test_an_ensembles_row_says_what_it_is_and_has_public_figures_of_its_own():
+    *_, ensemble = pair_with_ensemble()
+    facts = read_facts(ensemble)
+    assert (facts.public.accuracy, facts.public.n, facts.private.accuracy, facts.problem) == (0.75, 4, 0.5, "")
+    [row] = table_rows([facts])
+    assert (row["recipe"], row["differs"]) == ("ensemble of 2", "mean of probabilities: a, b")
+    assert (row["epochs"], row["wall_min"], row["parameters"]) == ("", None, 3.0)
+    assert matching([facts], "ensemble b") == [facts] and matching([facts], "sampler") == []
+
+
+def test_an_ensembles_borrowed_settings_are_compared_with_nobodys():
+    a, b, ensemble = pair_with_ensemble()
+    c = make_run("c", record(1, 0.5), lr=0.01, balance="sampler")
+    found = differing(facts_of(ensemble, a))
+    assert found == {"e": "mean of probabilities: a, b", "a": ""}
+    assert differing(facts_of(ensemble, a, c))["c"] == "lr 0.01" and differing(facts_of(ensemble, c))["c"] == ""
+    assert in_common(facts_of(ensemble, a)) == "" and in_common(facts_of(ensemble, a, b)) == "balance sampler"
+
+
+def test_a_damaged_ensemble_still_has_a_row_that_says_so():
+    *_, ensemble = pair_with_ensemble()
+    (ensemble.path / "ensemble.json").write_text("{")
+    facts = read_facts(ensemble)
+    assert "ensemble.json: damaged" in facts.problem and facts.private.accuracy == 0.5

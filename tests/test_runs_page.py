@@ -9,6 +9,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from streamlit.testing.v1 import AppTest
 
 from fer_core.config import RunConfig
+from fer_core.ensemble_file import read_ensemble
 from fer_core.run_shelf import Notes, bin_run, binned_runs, read_notes, write_notes
 from fer_core.runs import EpochRecord, Run, create_run, find_run, list_runs
 from tests.browser import click_on, console_errors, serve, visit, wait_for, wait_idle
@@ -222,6 +223,47 @@ def test_undo_says_when_the_name_is_taken_and_keeps_both():
     at = press(at, "Undo")
     assert "another run named 'a' now" in toasts(at)[0]
     assert len(binned_runs()) == len(list_runs()) == 1
+
+
+def make_ensemble(at: AppTest, name: str, *, only: bool = False, average: str = "probabilities") -> AppTest:
+    at.text_input(key="ensemble_name").set_value(name)
+    at.segmented_control(key="ensemble_average").set_value(average)
+    at.toggle(key="ensemble_choose").set_value(only)
+    return press(at, "Make the ensemble")
+
+
+def test_chosen_runs_are_averaged_and_the_ensemble_is_chosen_then():
+    make_run("a", 0.5), make_run("b", 0.9)
+    at = make_ensemble(open_page(chosen="a,b", published="false"), "both", average="logits")
+    assert not at.exception and not at.error
+    assert at.subheader[0].value == "both"
+    table = at.dataframe[0].value
+    assert dict(zip(table["name"], table["recipe"], strict=True))["both"] == "ensemble of 2"
+    assert dict(zip(table["name"], table["differs"], strict=True))["both"] == "mean of logits: b, a"
+    assert read_ensemble(find_run("both")).members == ("b", "a")  # as the table has them, the best on public first
+    assert "both is an ensemble, without curves" in text_of(at)
+    assert names(press(at, "Delete")) == ["b", "a"]
+
+
+def test_one_run_alone_is_not_averaged():
+    make_run("a", 0.5), make_run("b", 0.9)
+    at = open_page(chosen="a")
+    assert "Make the ensemble" not in [button.label for button in at.button]
+
+
+@pytest.mark.parametrize(
+    ("name", "only", "message"),
+    [
+        ("", False, "'' cannot name a run"),
+        ("b", False, "there is a run named 'b' already"),
+        ("e", True, "none of the other runs makes 'b' better on public (90.00%)"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_made_is_said_in_one_line(name, only, message):
+    make_run("a", 0.5), make_run("b", 0.9)
+    at = make_ensemble(open_page(chosen="a,b", published="false"), name, only=only)
+    assert not at.exception and at.error[0].value.startswith(message)
+    assert names(at) == ["b", "a"] and "2 runs chosen" in text_of(at)
 
 
 def test_the_bin_is_emptied_only_by_who_means_it():

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from fer_core import launcher
 from fer_core.config import RunConfig
+from fer_core.ensemble import create_ensemble
 from fer_core.recipes import RECIPES
 from fer_core.review import ReviewList
 from fer_core.runs import EpochRecord, create_run, list_runs
@@ -290,3 +291,15 @@ def test_a_plugin_that_fails_is_said_letter_by_letter(plugin):
     plugin.write_text("from fer_core.models import __nothing__")
     error = open_train().error[0].value
     assert "cannot import name '\\_\\_nothing\\_\\_'" in error
+
+
+def test_an_ensemble_is_no_training(started):
+    runs = [create_run(RunConfig(data="sample").resolved(2), name) for name in "ab"]
+    for run in runs:
+        run.write_predictions({"public": make_predictions([0, 3])})
+        run.write_history(history((0.5, 0.5)))
+        run.update_status(state="done", epoch=2)
+    create_ensemble(runs, "both")
+    at = open_train()
+    assert not at.exception
+    assert "both" not in str(at.main) and "**a**" in [block.value for block in at.markdown]

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import FerError
 from fer_core.runs import Run
 from ui.looked import Looked
@@ -56,6 +57,11 @@ def _load() -> None:
 def mean_attention(looked: Looked) -> None:
     """Average maps of each emotion: over its faces that the run got right, and over those it got wrong."""
     if looked.faces is None:
+        return
+    try:
+        refuse_ensemble(looked.run)
+    except FerError as error:
+        st.info(str(error), icon=":material/info:")
         return
     st.caption(
         "On average over up to 64 faces of each emotion, drawn at random: what speaks for the emotion that the model "

@@ -7,6 +7,7 @@ from contextlib import suppress
 import streamlit as st
 
 from fer_core import launcher
+from fer_core.ensemble_file import is_ensemble
 from fer_core.errors import FerError, RunError
 from fer_core.recipes import from_scratch
 from fer_core.runs import ACTIVE, LARGE_GAP, EpochRecord, Run, Status, list_runs
@@ -32,7 +33,7 @@ def live_runs() -> None:
     Polls once a second while a run is active.
     """
     active = bool(launcher.active_runs())
-    names = [run.name for run in list_runs()]
+    names = [run.name for run in _trainings()]
     more: list[str] = []
     if len(names) > 2:
         more = st.multiselect(
@@ -41,11 +42,15 @@ def live_runs() -> None:
     st.fragment(_draw, run_every=1.0 if active else None)(active, more)
 
 
+def _trainings() -> list[Run]:
+    return [run for run in list_runs() if not is_ensemble(run)]
+
+
 def _draw(was_active: bool, more: Sequence[str]) -> None:
     active = launcher.active_runs()
     if was_active and not active:
         st.rerun()  # the whole page, so that polling ends and Compare's button appears
-    shown = _shown(active, list_runs(), more)
+    shown = _shown(active, _trainings(), more)
     if not shown:
         st.caption("No run yet. Press a button above; the curves appear here.")
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from fer_core.catalog import VIEWS
+from fer_core.ensemble_file import is_ensemble
 from fer_core.errors import FerError
 from fer_core.run_adjustment import read_adjustment
 from fer_core.run_facts import read_facts
@@ -72,7 +73,7 @@ def pick_predictor() -> Chosen:
 
 def _runs() -> dict[str, Run]:
     """Those that come with the explorer first: they have seen photos of people."""
-    return {run.name: run for run in (*shipped_runs(), *list_runs()) if run.best.exists()}
+    return {run.name: run for run in (*shipped_runs(), *list_runs()) if run.best.exists() or is_ensemble(run)}
 
 
 def _say_where_it_learned(run: Run) -> None:

@@ -12,6 +12,7 @@ from fer_core.cell_groups import both_answers
 from fer_core.chart_parts import GREY, Spec
 from fer_core.compare import Comparison
 from fer_core.comparison_export import comparison_html, differing_settings, faces_csv, figures_csv
+from fer_core.ensemble_file import is_ensemble
 from fer_core.evaluate import Report
 from fer_core.palette import RUN_COLORS
 from fer_core.predictions import SplitPredictions
@@ -164,7 +165,7 @@ def export(
     """A menu of files to take along; each is made when it is asked for. Args: names: as the page calls the runs."""
     first, second = names
     name = "-and-".join(run.name for run in runs)
-    settings = differing_settings(*(run.config() for run in runs))
+    settings = differing_settings(*runs)
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
             "Report (HTML)", lambda: comparison_html(comparison, (first, second), settings, where),
@@ -185,7 +186,7 @@ def forget_clicks() -> None:
 
 def settings_that_differ(a: Run, b: Run) -> None:
     """Only the settings that are not the same in both runs."""
-    found = differing_settings(a.config(), b.config())
+    found = differing_settings(a, b)
     if not found:
         st.caption("Both runs have the same settings.")
         return
@@ -210,7 +211,10 @@ def differences(reports: Mapping[str, Report], comparison: Comparison) -> None:
 
 
 def run_curves(runs: Sequence[Run]) -> None:
-    """Accuracy and loss by epoch, with the published figures where the data is FER2013."""
+    """Accuracy and loss by epoch, with the published figures where the data is FER2013; nothing of ensembles alone."""
+    runs = with_curves(runs)
+    if not runs:
+        return
     histories = {run.name: run.history() for run in runs}
     epochs = max(run.config().epochs or 1 for run in runs)
     accuracy, loss = st.columns(2)
@@ -222,6 +226,15 @@ def run_curves(runs: Sequence[Run]) -> None:
         st.markdown("**Loss**")
         draw(charts.curves(histories, "loss", epochs), key="loss_curves")
     st.caption("Solid: on public. Dashed: on the training faces, augmented, while the net was learning from them.")
+
+
+def with_curves(runs: Sequence[Run]) -> list[Run]:
+    """Those that were trained; of the others the page says that it is their members which have learned."""
+    names = [run.name for run in runs if is_ensemble(run)]
+    if names:
+        are = "is an ensemble" if len(names) == 1 else "are ensembles"
+        st.caption(f":material/info: {' and '.join(names)} {are}, without curves: it is the members that have learned.")
+    return [run for run in runs if run.name not in names]
 
 
 def _references(runs: Sequence[Run]) -> tuple[Reference, ...]:

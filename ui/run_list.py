@@ -14,7 +14,7 @@ from fer_core.run_facts import Facts, Stamp, accuracy_by_view, read_facts, run_s
 from fer_core.run_table import PUBLISHED, Published, matching, table_rows
 from fer_core.runs import ACTIVE, Run
 from ui.chart import draw
-from ui.report import run_curves
+from ui.report import run_curves, with_curves
 
 _SHOWN = "runs_shown"
 _DRAWING = "runs_drawing"
@@ -40,7 +40,9 @@ _NUMBERS = {
 }
 _TEXTS = {
     "state": "State",
-    "recipe": st.column_config.TextColumn("Recipe", help="The recipe, or without one the net."),
+    "recipe": st.column_config.TextColumn(
+        "Recipe", help="The recipe, or without one the net; of an ensemble, of how many."
+    ),
     "differs": st.column_config.TextColumn(
         "What differs", width=240, help="Settings that are not the same in all runs listed here, nor the recipe's."
     ),
@@ -163,7 +165,7 @@ def figures(facts: Sequence[Facts], others: Sequence[Published]) -> None:
 
 def curves(runs: Sequence[Run]) -> None:
     """Accuracy and loss by epoch of all these runs; of more than there are colours, the one pointed at stands out."""
-    trained = [run for run in runs if run.history()]
+    trained = [run for run in with_curves(runs) if run.history()]
     if len(trained) <= _MOST_COLOURS:
         if trained:
             run_curves(trained)
