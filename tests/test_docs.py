@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fer_core import __version__
@@ -72,6 +73,24 @@ def test_the_example_of_a_net_of_ones_own_trains_and_two_lines_restore_it(tmp_pa
         cwd=tmp_path, capture_output=True, text=True, check=True, env={**environment, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.stdout == "torch.Size([2, 7])\n"
+
+
+def test_the_example_that_predicts_runs(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from tests.scenes import SHIPPED, drawn_faces, scene
+
+    monkeypatch.setenv("FER_SHIPPED", SHIPPED)
+    Image.fromarray(scene(2)[0]).save(tmp_path / "photo.jpg")
+    np.save(tmp_path / "faces.npy", drawn_faces())
+    example = README.split("```python")[2].split("```")[0]
+    before, after = "import numpy as np; faces_NHW = np.load('faces.npy')\n", "print(probabilities_NK.shape)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", before + example + after], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and "degrees" in lines[0] and lines[-1] == "(6, 7)"
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):
