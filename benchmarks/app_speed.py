@@ -190,6 +190,8 @@ INTERACTIONS: tuple[Interaction, ...] = (
     Interaction("Mistakes", "model or label: a face", "mistakes?look=model+or+label", next_face),
     Interaction("Mistakes", "label errors: a face", "mistakes?look=label+errors", next_face),
     Interaction("Mistakes", "a lasso on the map of all faces", "mistakes?look=map", lassoed),
+    Interaction("Predict", "another face", "predict?try=drawn", face),
+    Interaction("Predict", "threshold", "predict?try=drawn", slide(), SLIDER_MS),
 )
 
 

@@ -6,7 +6,6 @@ What is shown here stays in the memory of the session: nothing of it is written 
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from fer_core.data.group_photo import group_photo, in_a_row
 from fer_core.data.image_file import FORMATS
 from fer_core.data.source import SAMPLE
 from fer_core.errors import FerError, first_few
-from ui.predict_results import Answers, show_answers
+from ui.predict_results import Answers, Photo, show_answers
 from ui.predictors import Chosen
 from ui.source import store_of
 
@@ -28,15 +27,6 @@ _DRAWN = "drawn"
 _MOST_MB = 60
 """A photo of the largest that are read is smaller, unless it is stored without any packing."""
 _PREDICTED = "predicted"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A picture that somebody gave us, as its file's bytes."""
-
-    id: str
-    name: str
-    data: bytes
 
 
 def drop_pictures(chosen: Chosen) -> None:
@@ -98,7 +88,7 @@ def _predicted(photos: Sequence[Photo], chosen: Chosen, whole: bool) -> tuple[An
         bar.empty()
     found = [(photo, known[key]) for key, photo in zip(keys, photos, strict=True)]
     good = [(photo, one) for photo, one in found if not isinstance(one, str)]
-    return Answers([photo.data for photo, _ in good], [one for _, one in good]), [
+    return Answers([photo for photo, _ in good], [one for _, one in good]), [
         one for _, one in found if isinstance(one, str)
     ]
 

@@ -24,13 +24,23 @@ _LONGEST_PX = 1400
 """Of a picture on the page."""
 _PER_PAGE = 120
 _CHOSEN = "predicted_face"
+_SHOWN = "shown_photo"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture that somebody gave us, as its file's bytes."""
+
+    id: str
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Pictures as their files' bytes, and what was found in each."""
+    """Pictures, and what was found in each."""
 
-    photos: "list[bytes]"
+    photos: "list[Photo]"
     predictions: "list[Prediction]"
 
     @property
@@ -91,16 +101,21 @@ def _face(face: "Face", chosen: Chosen) -> None:
 
 
 def _picture(answers: Answers, number: int, place: int | None, chosen: Chosen) -> None:
-    one = answers.predictions[number]
-    st.image(_drawn(answers.photos[number], one, chosen.threshold, place), width="stretch", caption=one.name)
-
-
-def _drawn(data: bytes, one: "Prediction", threshold: float, place: int | None) -> Image.Image:
     from fer_core.prediction_export import annotated
 
-    photo = decode_photo(io.BytesIO(data), one.name)
-    photo.thumbnail((_LONGEST_PX, _LONGEST_PX))
-    return annotated(photo, one, threshold, place)
+    one = answers.predictions[number]
+    drawn = annotated(_shrunk(answers.photos[number]), one, chosen.threshold, place)
+    st.image(drawn, width="stretch", caption=one.name, output_format="JPEG")
+
+
+def _shrunk(photo: Photo) -> Image.Image:
+    """As large as the page shows it; the last one is kept, for a large photo takes a fifth of a second to decode."""
+    kept = st.session_state.get(_SHOWN)
+    if kept is None or kept[0] != photo.id:
+        image = decode_photo(io.BytesIO(photo.data), photo.name)
+        image.thumbnail((_LONGEST_PX, _LONGEST_PX))
+        kept = st.session_state[_SHOWN] = (photo.id, image)
+    return kept[1]
 
 
 def _gallery(faces: "list[tuple[int, int, Face]]", at: int, chosen: Chosen) -> None:
