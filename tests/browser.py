@@ -53,12 +53,15 @@ def require_browser() -> None:
 
 
 @contextmanager
-def open_browser(width: int = 1400, height: int = 900) -> Iterator[WebDriver]:
-    """A headless Chromium with an empty profile of its own; closed and its profile deleted at the end."""
+def open_browser(width: int = 1400, height: int = 900, flags: Sequence[str] = ()) -> Iterator[WebDriver]:
+    """A headless Chromium with an empty profile of its own; closed and its profile deleted at the end.
+
+    Args: flags: further ones of its command line, such as those of `fake_camera`.
+    """
     with tempfile.TemporaryDirectory(prefix="fer-chromium-", ignore_cleanup_errors=True) as profile:
         options = Options()
         options.binary_location = shutil.which("chromium") or ""
-        for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "SEVERE"})
         driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
@@ -67,6 +70,11 @@ def open_browser(width: int = 1400, height: int = 900) -> Iterator[WebDriver]:
             yield driver
         finally:
             driver.quit()
+
+
+def fake_camera(film: Path) -> list[str]:
+    """Flags of a Chromium whose only camera shows this film for ever: JPEGs behind one another, `.mjpeg`."""
+    return ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}"]
 
 
 @contextmanager

@@ -24,11 +24,11 @@ LIGHT = (
     "shipped", "runs", "ensemble_file", "run_shelf", "run_adjustment", "ensemble", "run_facts", "run_table",
     "compare", "seeds", "verdict", "cell_groups", "comparison_export", "mistakes", "label_sides", "label_errors",
     "browse", "mosaic", "chart_parts", "charts", "run_charts", "data_charts", "balance_charts", "calibration_charts",
-    "label_charts", "map_chart", "worker", "launcher", "feature_file", "face_map", "map_job",
+    "label_charts", "map_chart", "worker", "launcher", "feature_file", "face_map", "map_job", "smoothing",
 )  # fmt: skip
 """The way that the data takes, as in layout.md; everything here opens without torch and sklearn."""
 HEAVY = (
-    "affine", "augment", "views", "losses", "models.residual", "models.cnn", "models.efficientnet_lite",
+    "one_thread", "affine", "augment", "views", "losses", "models.residual", "models.cnn", "models.efficientnet_lite",
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
     "train.loop", "train.tensorboard", "train", "explain", "run_model", "features", "experiment", "pyramid", "mtcnn",

@@ -143,14 +143,11 @@ def draws(
     import torch
 
     from fer_core.augment import augment_bytes
+    from fer_core.one_thread import one_thread
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so few faces take 9 ms on one thread, and 200 where two wait for one another
-    try:
-        generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    with one_thread():
         changed_MHW = augment_bytes(np.tile(faces_NHW, (times, 1, 1)), augmentation, generator, size)
-    finally:
-        torch.set_num_threads(threads)
     return changed_MHW.reshape(times, len(faces_NHW), *changed_MHW.shape[1:])
 
 
