@@ -16,6 +16,7 @@ from typing import TypeVar
 import joblib  # type: ignore[import-untyped]
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -45,7 +46,8 @@ class _Net(nn.Module):
         """Args: images_B1HW: in 0..1. For the first net, which looks everywhere, (B) is followed by rows, columns."""
         features = self.body((images_B1HW * 255 - 127.5) / 128)
         points = None if self.points is None else self.points(features)
-        return self.box(features), points, self.face(features).softmax(1)[:, 1]
+        other, face = self.face(features).unbind(1)
+        return self.box(features), points, (face - other).sigmoid()  # softmax of two
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,15 @@ class Networks:
 @cache
 def load_networks() -> Networks:
     """Raises: FerError: the package is not there, or its arrays are others than those that are known."""
-    return Networks(_propose(_Arrays("pnet")), _refine(_Arrays("rnet")), _output(_Arrays("onet")))
+    propose, refine, output = _propose(_Arrays("pnet")), _refine(_Arrays("rnet")), _output(_Arrays("onet"))
+    # Channels last: torch pools their many channels at once, which takes a third of the time of these two nets.
+    last = torch.channels_last
+    return Networks(propose, refine.to(memory_format=last), output.to(memory_format=last))
 
 
 def _propose(take: "_Arrays") -> _Net:
     body = nn.Sequential(
-        take.conv(grey=True), take.prelu(), nn.MaxPool2d(2, 2, ceil_mode=True), take.conv(), take.prelu(), take.conv(),
-        take.prelu(),
+        take.conv(grey=True), take.prelu(), _PairPool(), take.conv(), take.prelu(), take.conv(), take.prelu(),
     )  # fmt: skip
     return _Net(body, take.conv(), None, take.conv())
 
@@ -86,6 +90,17 @@ def _output(take: "_Arrays") -> _Net:
         _Flatten(), take.linear(), take.prelu(),
     )  # fmt: skip
     return _Net(body, take.linear(), take.linear(), take.linear())
+
+
+class _PairPool(nn.Module):
+    """`nn.MaxPool2d(2, 2, ceil_mode=True)` for few channels and many pixels, in an eighth of its time."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        height, width = x_BCHW.shape[2:]
+        if height % 2 or width % 2:
+            x_BCHW = F.pad(x_BCHW, (0, width % 2, 0, height % 2), value=float("-inf"))
+        rows = torch.maximum(x_BCHW[:, :, ::2], x_BCHW[:, :, 1::2])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
 class _Flatten(nn.Module):
