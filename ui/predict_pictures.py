@@ -95,11 +95,14 @@ def _predicted(photos: Sequence[Photo], chosen: Chosen, whole: bool) -> tuple[An
 
 def _predict(photo: Photo, chosen: Chosen, whole: bool) -> "Prediction | str":
     """Or a line that says what is wrong with the picture."""
+    from fer_core.one_thread import one_thread  # torch comes with it
+
     predictor = chosen.load()
     file = io.BytesIO(photo.data)
     file.name = photo.name
     try:
-        return predictor.predict(file, whole=whole)
+        with one_thread():  # a training may run beside
+            return predictor.predict(file, whole=whole)
     except FerError as error:
         return str(error)
 
