@@ -5,7 +5,9 @@
 const SENT_PX = 480 // the longer side of a frame: faces of 48 pixels stay sharp
 const JPEG_QUALITY = 0.8
 const LEAST_MS = 66 // between two frames: 15 a second look smooth, and more would only take cores from a training
-const LOST_MS = 5000 // an answer that has not come by then is not waited for
+const LOST_MS = 1000 // after so long another frame goes out: a rerun of the page may have taken the place of the answer
+const SLOW_MS = 3000 // and after so long without any answer, that is said
+const LEFT_MS = 1500 // Streamlit may take the component away and draw it again, when a click and a frame come together
 const HIDDEN_MS = 500 // how often a tab that nobody looks at finds out whether that is still so
 const SAID_EVERY_MS = 2000 // a screen reader is told no oftener who shows what
 
@@ -20,24 +22,25 @@ const WORDS = {
   NotFoundError: "No camera was found. Connect one and start again.",
   NotReadableError: "The camera cannot be read; another program may be using it. Close that one and start again.",
   ended: "The camera was disconnected. Connect it and start again.",
-  late: `The app has not answered for ${LOST_MS / 1000} seconds. It is asked again.`,
+  slow: "The app takes long to answer.",
 }
 WORDS.SecurityError = WORDS.NotAllowedError
 WORDS.AbortError = WORDS.NotReadableError
 
 const cameras = new WeakMap()
+const left = new Map() // key -> the camera, still open, of a part of the page that has just gone
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   const camera = cameras.get(parentElement) ?? build(parentElement)
-  cameras.set(parentElement, camera)
   camera.data = data
   camera.send = (frame) => setTriggerValue("frame", frame)
+  if (!cameras.has(parentElement)) takeOver(camera)
+  cameras.set(parentElement, camera)
   heard(camera)
   return () => {
-    stop(camera, OFF)
-    camera.observer.disconnect()
     cameras.delete(parentElement)
+    leave(camera)
   }
 }
 
@@ -79,12 +82,39 @@ async function start(camera) {
     return
   }
   if (turn !== camera.turn) return close(stream)
-  Object.assign(camera, { stream, sentAt: -LEAST_MS, trips: [], points: [] })
-  stream.getVideoTracks()[0].onended = () => turn === camera.turn && stop(camera, WORDS.ended)
+  Object.assign(camera, { sentAt: new Map(), lastAt: 0, heardAt: performance.now(), trips: [], points: [] })
+  play(camera, stream)
+}
+
+function play(camera, stream) {
+  camera.stream = stream
+  stream.getVideoTracks()[0].onended = () => stop(camera, WORDS.ended)
   camera.video.srcObject = stream
   camera.video.play().catch(() => {}) // it was stopped before it played
   show(camera, true, "The camera is on.")
   draw(camera)
+}
+
+function leave(camera) {
+  camera.turn++
+  camera.observer.disconnect()
+  clearTimeout(camera.timer)
+  if (!camera.stream) return
+  left.set(camera.data.key, camera)
+  camera.timer = setTimeout(() => {
+    left.delete(camera.data.key)
+    stop(camera, OFF)
+  }, LEFT_MS)
+}
+
+function takeOver(camera) {
+  const before = left.get(camera.data.key)
+  if (!before) return
+  left.delete(camera.data.key)
+  clearTimeout(before.timer)
+  const { stream, number, sentAt, lastAt, heardAt, trips, points, answer } = before
+  Object.assign(camera, { number, sentAt, lastAt, heardAt, trips, points, answer })
+  play(camera, stream)
 }
 
 function stop(camera, words) {
@@ -92,7 +122,7 @@ function stop(camera, words) {
   clearTimeout(camera.timer)
   if (camera.stream) close(camera.stream)
   camera.video.srcObject = null
-  Object.assign(camera, { stream: null, answer: null, pending: null })
+  Object.assign(camera, { stream: null, answer: null })
   show(camera, false, words)
   draw(camera)
 }
@@ -123,13 +153,13 @@ function playing(camera) {
 
 function next(camera) {
   clearTimeout(camera.timer)
-  const wait = document.hidden ? HIDDEN_MS : camera.sentAt + LEAST_MS - performance.now()
+  const wait = document.hidden ? HIDDEN_MS : camera.lastAt + LEAST_MS - performance.now()
   camera.timer = setTimeout(() => (document.hidden ? next(camera) : ask(camera)), wait)
 }
 
 function ask(camera) {
-  camera.pending = ++camera.number
-  camera.sentAt = performance.now()
+  camera.lastAt = performance.now()
+  camera.sentAt.set(++camera.number, camera.lastAt)
   camera.send({ number: camera.number, jpeg: frame(camera) })
   camera.timer = setTimeout(() => late(camera), LOST_MS)
 }
@@ -143,23 +173,25 @@ function frame({ video, small }) {
 }
 
 function late(camera) {
-  say(camera, WORDS.late, true)
+  if (performance.now() - camera.heardAt > SLOW_MS) say(camera, WORDS.slow, true)
   next(camera)
 }
 
 function heard(camera) {
   const { answer } = camera.data
-  if (!camera.stream || answer?.number !== camera.pending) return // an older one, shown again by a rerun of the page
+  if (!camera.stream || !camera.sentAt.has(answer?.number)) return // an old one, shown again by a rerun of the page
   const now = performance.now()
-  Object.assign(camera, { answer, pending: null })
-  camera.trips = [...camera.trips, { at: now, took: now - camera.sentAt }].filter(({ at }) => now - at < 3000)
+  const took = now - camera.sentAt.get(answer.number)
+  for (const number of camera.sentAt.keys()) if (number <= answer.number) camera.sentAt.delete(number)
+  Object.assign(camera, { answer, heardAt: now })
+  camera.trips = [...camera.trips, { at: now, took }].filter(({ at }) => now - at < 3000)
   camera.points = [...camera.points, { at: now, ...answer.largest }].filter(({ at }) => now - at < 1000 * SHOWN_S)
   draw(camera)
   if (now - camera.saidAt > SAID_EVERY_MS) {
     say(camera, answer.problem || inWords(answer.faces), Boolean(answer.problem))
     camera.speed.textContent = speed(camera.trips)
   }
-  next(camera)
+  if (answer.number === camera.number) next(camera)
 }
 
 function inWords(faces) {

@@ -9,6 +9,7 @@ import io
 import time
 from copy import copy
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -70,33 +71,44 @@ def live_view(predictor: "Predictor", threshold: float, *, key: str = "live") ->
     st.fragment(_draw)(predictor, threshold, key)
 
 
+class _Session:
+    """What is known of the camera of one browser, for one net.
+
+    Not kept in `st.session_state` part by part: when the page is run again while a frame is being answered, Streamlit
+    drops what the overtaken run writes there, but not what it changes in here.
+    """
+
+    def __init__(self, of: tuple[str, tuple[str, ...]]) -> None:
+        self.of = of
+        self.follower = Follower()
+        self.answer: dict[str, Any] | None = None
+        self._lock = Lock()  # the overtaken run may still be at work when the next frame comes
+
+    def hear(self, sent: Any, predictor: "Predictor", threshold: float) -> None:
+        with self._lock:
+            answer = answer_frame(sent, predictor, threshold, self.follower, time.monotonic())
+            self.answer = answer or self.answer
+
+
 def _draw(predictor: "Predictor", threshold: float, key: str) -> None:
-    slot = f"{key}:answer"
-
-    def heard() -> None:
-        sent = st.session_state[key].get("frame")
-        follower = _follower(predictor, f"{key}:follower")
-        st.session_state[slot] = answer_frame(sent, predictor, threshold, follower, time.monotonic())
-
+    session = _session(predictor, f"{key}:session")
     _component(
         key=key,
         data={
+            "key": key,
             "classes": list(predictor.classes),
             "colors": [EMOTION_COLORS[name] for name in predictor.classes],
-            "answer": st.session_state.get(slot),
+            "answer": session.answer,
         },
-        on_frame_change=heard,
+        on_frame_change=lambda: session.hear(st.session_state[key].get("frame"), predictor, threshold),
     )
 
 
-def _follower(predictor: "Predictor", slot: str) -> Follower:
-    """The session's own, for this net."""
+def _session(predictor: "Predictor", slot: str) -> _Session:
     of = (predictor.name, predictor.classes)
-    known, follower = st.session_state.get(slot, (None, None))
-    if known != of:
-        follower = Follower()
-        st.session_state[slot] = (of, follower)
-    return follower
+    if slot not in st.session_state or st.session_state[slot].of != of:
+        st.session_state[slot] = _Session(of)
+    return st.session_state[slot]
 
 
 def answer_frame(

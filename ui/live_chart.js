@@ -9,6 +9,7 @@ const SHARES = [0, 0.5, 1]
 function chart(figure) {
   const svg = figure.querySelector("svg")
   return (classes, colors, points) => {
+    if (!figure.clientWidth) return // it is no longer on the page
     const place = places(figure, points.at(-1)?.at ?? 0)
     svg.setAttribute("viewBox", `0 0 ${place.width} ${place.height}`)
     svg.replaceChildren(
