@@ -33,6 +33,7 @@ const left = new Map() // key -> the camera, still open, of a part of the page t
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   const camera = cameras.get(parentElement) ?? build(parentElement)
+  if (String(camera.data?.classes) !== String(data.classes)) camera.points = [] // another net, of other emotions
   camera.data = data
   camera.send = (frame) => setTriggerValue("frame", frame)
   if (!cameras.has(parentElement)) takeOver(camera)

@@ -17,7 +17,6 @@ function chart(figure) {
       ...classes.map((_, at) => shape("path", { class: "line", stroke: colors[at], d: path(points, at, place) })),
       ...ends(classes, colors, points, place),
     )
-    figure.classList.toggle("empty", !points.some(({ probabilities }) => probabilities))
   }
 }
 
