@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, CliSubComm
 from fer_core import console, launcher
 from fer_core.catalog import JUDGED_SPLITS, VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
+from fer_core.cli_export import Export
 from fer_core.cli_map import Map
 from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_reproduce import Reproduce
@@ -174,6 +175,7 @@ class Cli(BaseSettings):
     recipes: CliSubCommand[Recipes]
     reproduce: CliSubCommand[Reproduce]
     map: CliSubCommand[Map]
+    export: CliSubCommand[Export]
     runs: CliSubCommand[Runs]
 
     @classmethod
@@ -258,6 +260,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("recipes",): Recipes,
     ("reproduce",): Reproduce,
     ("map",): Map,
+    ("export",): Export,
     ("runs",): Runs,
     (): Cli,
 }
