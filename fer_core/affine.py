@@ -31,7 +31,8 @@ def resample(images_BCHW: Tensor, matrices_B33: Tensor, height: int, width: int)
     grid = m.new_empty(len(m), height, width, 2)
     for row in range(2):  # into place: ten times as fast as stacking the two
         torch.add(m[:, row, 0] * x_W, m[:, row, 1] * y_H1 + m[:, row, 2], out=grid[..., row])
-    grid = grid.expand(len(images_BCHW), -1, -1, -1)
+    # `shape[0]`, not `len`: an export keeps the one open, and would fix the other to the faces that it was shown.
+    grid = grid.expand(images_BCHW.shape[0], -1, -1, -1)
     return F.grid_sample(images_BCHW, grid, "bilinear", "border", align_corners=False).clamp_(0, 1)
 
 

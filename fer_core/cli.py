@@ -15,6 +15,7 @@ from fer_core import console, launcher
 from fer_core.catalog import JUDGED_SPLITS, VIEWS, check_name
 from fer_core.cli_data import Data, DataCheck, DataDownload, DataExport, DataInfo
 from fer_core.cli_ensemble import MakeEnsemble
+from fer_core.cli_export import Export
 from fer_core.cli_map import Map
 from fer_core.cli_parts import Command, Json, print_result
 from fer_core.cli_predict import Predict
@@ -181,6 +182,7 @@ class Cli(BaseSettings):
     ensemble: CliSubCommand[MakeEnsemble]
     map: CliSubCommand[Map]
     predict: CliSubCommand[Predict]
+    export: CliSubCommand[Export]
     runs: CliSubCommand[Runs]
 
     @classmethod
@@ -282,6 +284,7 @@ _COMMANDS: dict[tuple[str, ...], type[BaseModel]] = {
     ("ensemble",): MakeEnsemble,
     ("map",): Map,
     ("predict",): Predict,
+    ("export",): Export,
     ("runs",): Runs,
     (): Cli,
 }

@@ -284,6 +284,7 @@ def _environment(faces: _Faces, config: RunConfig, trainer: Trainer) -> dict[str
         "source": store.source,
         "kind": store.kind,
         "fingerprint": faces.train.fingerprint,
+        "image_size": store.image_size,
         "counts": {split: faces.view(split).counts()[split] for split in SPLITS},
         "classes": list(faces.train.classes),
         "notes": list(store.notes),

@@ -109,6 +109,7 @@ def _for_inference(model: FaceClassifier) -> FaceClassifier:
     """Folded batch norms and channels last: half the time of a face."""
     model.crop = 0.0  # the views cut their windows themselves
     model.eval()
-    with suppress(TraceError):  # a net whose Python cannot be followed stays as it is
+    # A net whose Python cannot be followed stays as it is: a branch on pixels, the length of a tensor.
+    with suppress(TraceError, RuntimeError, TypeError):
         model.net = fuse(model.net)
     return model.to(memory_format=torch.channels_last)

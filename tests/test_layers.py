@@ -32,15 +32,26 @@ HEAVY = (
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
     "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
     "train.loop", "train.tensorboard", "train", "explain", "run_model", "features", "experiment", "pyramid", "mtcnn",
-    "detect", "face_crop", "pipeline", "predict", "prediction_export",
+    "detect", "face_crop", "pipeline", "predict", "prediction_export", "onnx_export", "onnx_int8",
     "console", "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_ensemble",
-    "cli_map", "cli_predict", "cli", "__main__",
+    "cli_map", "cli_predict", "cli_export", "cli", "__main__",
 )  # fmt: skip
 """Below the line torch is imported (or, from `console` on, whatever a command needs)."""
 ORDER = ("", *LIGHT, *HEAVY)
 """A module imports only what stands before it. The empty name is `fer_core` itself: its version."""
 
-SLOW = ("torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "streamlit")
+SLOW = (
+    "torch",
+    "torchvision",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "streamlit",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+)
 """Packages that cost a page part of a second or more."""
 
 
