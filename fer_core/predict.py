@@ -151,9 +151,10 @@ class Predictor:
         start = time.perf_counter()
         grey_HW = grey_pixels(picture)
         pyramid = Pyramid(torch.from_numpy(grey_HW))
-        found = find_faces(pyramid, self.smallest)
+        lit = pyramid.spread()
+        found = find_faces(lit, self.smallest)
         alone = whole and not len(found)
-        images_FSS = cut_whole(pyramid) if alone else cut_faces(pyramid, found)
+        images_FSS = cut_whole(pyramid) if alone else cut_faces(lit, found)
         probabilities_FK = self.predict_faces(images_FSS)
         faces = _faces(self.classes, probabilities_FK, images_FSS, None if alone else found)
         seconds = time.perf_counter() - start

@@ -151,6 +151,15 @@ def test_of_an_animation_the_first_picture_counts(predictor, tmp_path):
     assert len(predictor.predict(tmp_path / "a.gif").faces) == 2
 
 
+def test_a_dim_picture_has_the_faces_that_it_has_in_full_light(predictor):
+    picture, _ = scene(2)
+    bright, dim = predictor.predict(picture), predictor.predict((picture * 0.2).astype(np.uint8))
+    np.testing.assert_allclose(boxes(dim), boxes(bright), atol=5)
+    for one, other in zip(dim.faces, bright.faces, strict=True):
+        assert one.emotion == other.emotion
+        assert one.image_SS.mean() > other.image_SS.mean() / 2, "not a fifth"
+
+
 @pytest.mark.parametrize("times", [0.4, 6])
 def test_a_picture_of_another_size_has_the_same_faces(times, predictor):
     picture, _ = scene(2)

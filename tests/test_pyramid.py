@@ -60,3 +60,45 @@ def test_the_whole_picture_keeps_its_mean_at_every_size(share):
 def test_the_smallest_pictures_have_windows_too(size):
     found = window(np.full(size, 77, np.uint8), (size[1] / 2, size[0] / 2), 4, 30, 8)
     np.testing.assert_allclose(found, 77, atol=1e-3)
+
+
+# --- dim pictures -----------------------------------------------------------------------------------------------------
+
+
+def spread(picture_HW):
+    return Pyramid(torch.from_numpy(picture_HW)).spread()
+
+
+def test_a_picture_in_full_light_is_left_alone():
+    pyramid = Pyramid(torch.from_numpy(PICTURE))
+    assert pyramid.spread() is pyramid
+
+
+def test_a_dim_picture_is_spread_from_black_to_white_at_every_size():
+    dim = spread((PICTURE * 0.25 + 40).astype(np.uint8))
+    full = Pyramid(torch.from_numpy(PICTURE))
+    for level, expected in zip(dim.levels, full.levels, strict=True):
+        torch.testing.assert_close(level, expected, atol=0.03, rtol=0)
+
+
+def test_the_dim_picture_itself_stays_as_it_was():
+    pyramid = Pyramid(torch.from_numpy(PICTURE // 4))
+    before = pyramid.levels[0].clone()
+    assert pyramid.spread() is not pyramid
+    assert torch.equal(pyramid.levels[0], before)
+
+
+def test_one_bright_lamp_does_not_keep_a_picture_dim():
+    picture = (PICTURE * 0.25).astype(np.uint8)
+    picture[0, :3] = 255
+    assert spread(picture).levels[0].mean() > 0.4
+
+
+@pytest.mark.parametrize("level", [0, 9, 255])
+def test_a_picture_of_one_grey_level_has_no_grain_to_spread(level):
+    found = spread(np.full((20, 30), level, np.uint8)).levels[0]
+    assert torch.isfinite(found).all() and found.min() == found.max()
+
+
+def test_grain_in_the_dark_is_not_blown_up_to_a_whole_picture():
+    assert np.ptp(spread((PICTURE % 4).astype(np.uint8)).levels[0].numpy()) < 0.1
