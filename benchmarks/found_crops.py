@@ -54,7 +54,8 @@ def crops(store: FaceStore, run: str, count: int, seed: int) -> dict[str, Any]:
     faces_NSS, labels_N = np.array(store.images_NHW[rows]), np.array(store.labels_N[rows])
     predictor = Predictor.load(run)
     given_N = predictor.predict_faces(faces_NSS).argmax(1)
-    frame, cases = {}, {}
+    frame: dict[str, Any] = {}
+    cases = {}
     for case in CASES:
         found = _found_once(_pictures(faces_NSS, case, rng))
         frame = frame or frame_of([one for _, _, one in found])
