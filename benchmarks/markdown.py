@@ -6,6 +6,7 @@ from typing import Any
 _IN_WORDS = frozenset({
     "system", "run", "on", "split", "view", "what went wrong", "ended", "recipe", "net", "targets",
     "faces and emotions", "public selects by", "setting", "code", "emotion", "trick", "ranking",
+    "kind", "case", "detector", "found and cut",
 })  # fmt: skip
 """Columns that hold no number."""
 

@@ -32,7 +32,7 @@ class Pyramid:
     def spread(self) -> "Pyramid":
         """Itself; of a dim picture, one whose grey levels reach from black to white.
 
-        At a quarter of the light, the detector misses a quarter of the faces that it finds by day, and of those that it
+        At a quarter of the light, the detector misses a fifth of the faces that it finds by day, and of those that it
         finds, the net names a third wrong that it named right; spread, nearly none (`benchmarks/detectors.md`).
         """
         step = max(1, math.isqrt(self.height * self.width // _SAMPLES))

@@ -76,6 +76,21 @@ def test_one_by_one_equals_all_at_once(shipped):
     torch.testing.assert_close(pipeline.in_batches(FACES, batch=4), together, atol=1e-5, rtol=0)
 
 
+def test_threads_with_faces_of_their_own_answer_in_the_faces_order(shipped, monkeypatch):
+    pipeline = load_pipeline(shipped)
+    expected = pipeline.in_batches(FACES)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)  # as on a machine with so many cores
+    torch.testing.assert_close(pipeline.in_batches(FACES, batch=2), expected, atol=1e-5, rtol=0)
+
+
+def test_what_a_net_raises_on_another_thread_is_raised_here(monkeypatch):
+    pipeline = Pipeline([toy_net()], EMOTIONS)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(pipeline.nets[0], "forward", lambda images: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pipeline.in_batches(FACES, batch=2)
+
+
 def test_a_saved_decision_decides():
     prior = (0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17)
     saved = SavedAdjustment(Adjustment(1.0, 2.0, (0.5, *[0.0] * 6)), EMOTIONS, prior, "hand", "public")
