@@ -30,6 +30,12 @@ def to_int8(model: bytes, images_NHW: NDArray[np.uint8], on_progress: OnProgress
     What stands before the first layer with weights and after the last one stays as it is, and these two as well.
     Weights keep 7 bits: with 8, processors without VNNI overflow.
 
+    A range is the mean of the extremes of batches of 64 faces. On `public` (n = 3,589; both shipped nets, four draws of
+    faces each; code 0.5.0) the answers then diverge from float by 0.55 thousandths of a nat, by 0.65 with the extremes
+    of all faces, which entropy chooses too, by 0.52 with the 99.999th percentile, which keeps every activation in
+    memory. With the two ends in 8 bits it is 0.68, with 8-bit weights 0.40. Accuracy falls by 0.25, 0.10 and 0.18
+    points on average, which so many faces cannot tell apart (each interval is 0.3 points either way).
+
     Args:
         model: what `onnx_export.to_onnx` gave.
         images_NHW: uint8, of the size that the file takes, from `train`; `CALIBRATION_FACES` of them are enough.
@@ -58,7 +64,11 @@ def to_int8(model: bytes, images_NHW: NDArray[np.uint8], on_progress: OnProgress
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"CalibMovingAverage": True, "MatMulConstBOnly": True},
+                extra_options={
+                    "CalibMovingAverage": True,
+                    "MatMulConstBOnly": True,
+                    "TensorQuantOverrides": _depthwise(graph.graph, QuantType.QInt8),
+                },
             )
         return after.read_bytes()
 
@@ -80,7 +90,10 @@ class _Faces:
 
 
 def _ends(nodes: Any) -> list[str]:
-    """Names of the nodes up to the first layer with weights and from the last one on, on every way through the net."""
+    """Names of the nodes up to the first layer with weights and from the last one on, on every way through the net.
+
+    Nothing between them can be left out: there, onnxruntime would quantise by itself, one scale for all channels.
+    """
     found: list[str] = []
     for order, taken, given, reached in (
         (nodes, "input", "output", INPUT),
@@ -93,6 +106,20 @@ def _ends(nodes: Any) -> list[str]:
                 if node.op_type not in _WEIGHTED:
                     open_values |= set(getattr(node, given))
     return found
+
+
+def _depthwise(graph: Any, kind: Any) -> dict[str, list[dict[str, Any]]]:
+    """8 bits for the weights of depthwise convolutions, as onnxruntime's overrides.
+
+    Nine of them make a sum, so that their rounding does not average out; and their own kernels do not overflow.
+    """
+    filters = {
+        node.input[1]
+        for node in graph.node
+        if node.op_type == "Conv" and any(one.name == "group" and one.i > 1 for one in node.attribute)
+    }
+    one = {"quant_type": kind, "symmetric": True, "reduce_range": False, "axis": 0}
+    return {weights.name: [one] * weights.dims[0] for weights in graph.initializer if weights.name in filters}
 
 
 def compare_files(

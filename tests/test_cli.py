@@ -332,7 +332,8 @@ def test_a_damaged_run_is_named_and_the_others_listed(capsys):
     [
         (
             [],
-            "CLI subcommand is required {data, train, evaluate, compare, recipes, reproduce, ensemble, map, runs}. "
+            "CLI subcommand is required {data, train, evaluate, compare, recipes, reproduce, ensemble, map, predict, "
+            "export, runs}. "
             "See: python -m fer_core --help",
         ),
         (["data"], "CLI subcommand is required {info, check, download, export}. See: python -m fer_core data --help"),

@@ -413,6 +413,16 @@ def test_a_net_that_has_nothing_between_its_ends_stays_as_it_is():
     np.testing.assert_allclose(asked(to_int8(model, images), images), asked(model, images), atol=1e-6)
 
 
+def test_weights_have_7_bits_and_those_of_depthwise_filters_8():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(144, 7)
+    model = to_onnx(Pipeline([FaceClassifier(nn.Sequential(*layers), image_size=12)], EMOTIONS), (12, 12))
+    graph = onnx.load_from_string(to_int8(model, noise(20, side=12))).graph
+    weights = [onnx.numpy_helper.to_array(one) for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    filters = {values.shape: np.abs(values.astype(int)).max() for values in weights if values.ndim == 4}
+    assert filters == {(4, 1, 3, 3): 127, (4, 4, 3, 3): 64}
+
+
 def test_other_emotions_cannot_judge_the_run(made):
     with pytest.raises(DataError, match="has the emotions angry, .*, the run angry, contempt.$"):
         cli_export._quantised(b"", made.run, made.store, ("angry", "contempt"), (48, 48))
