@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from fer_core.catalog import VIEWS, check_name
-from fer_core.cli_parts import Command, Json, config_flag, print_result
+from fer_core.cli_parts import Command, Json, print_result
 from fer_core.compare import Comparison
 from fer_core.console import progress
 from fer_core.data import SAMPLE, FaceStore, open_store
@@ -38,7 +38,9 @@ class Export(Command):
     format: str = Field("onnx", description=f"The kind of file: {', '.join(FORMATS)}.")
     view: str = Field("none", description=f"The test-time view that the file takes: {', '.join(VIEWS)}.")
     int8: bool = Field(False, description="In 8-bit numbers: a quarter of the size; accuracy on public is told.")
-    data: str | None = config_flag("data")
+    data: str | None = Field(
+        None, description="Faces to check with, a path or 'sample'. Left out: the run's own, else those that are there."
+    )
     out: str | None = Field(None, description="The file to write. Left out: RUN.onnx or RUN-int8.onnx, here.")
     as_json: bool = Json
 
