@@ -41,8 +41,9 @@ class WhitenedStem(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.training and not self.measured:
-            self._measure(x_BCHW.detach().float())
-        return F.relu(self.norm(self.mix(self.white(x_BCHW))))
+            with torch.autocast(x_BCHW.device.type, enabled=False):  # bf16 would make small spreads negative
+                self._measure(x_BCHW.detach().float())
+        return F.relu(self.norm(self.mix(F.relu(self.white(x_BCHW)))))
 
     def _measure(self, x_BCHW: Tensor) -> None:
         patches = F.unfold(x_BCHW, 3).transpose(1, 2).flatten(0, 1)

@@ -43,6 +43,16 @@ def test_whitened_patches_have_spread_1_and_no_correlation(tricks):
     assert torch.equal(stem.white.weight, before) and not stem.white.weight.requires_grad
 
 
+def test_whitening_is_measured_in_full_precision(tricks):
+    torch.manual_seed(0)
+    ramp = torch.linspace(-2, 2, 48).expand(64, 1, 48, 48) * torch.rand(64, 1, 1, 1)  # smooth: all spreads but two are 0
+    exact, mixed = (create_model("small-whitened").net.stem.train() for _ in range(2))
+    exact(ramp)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed(ramp)
+    torch.testing.assert_close(mixed.white.weight, exact.white.weight)
+
+
 def test_a_shortcut_start_passes_the_stem_on(tricks):
     torch.manual_seed(0)
     block = create_model("small-shortcut-start").net.blocks[0]
