@@ -45,7 +45,7 @@ def test_whitened_patches_have_spread_1_and_no_correlation(tricks):
 
 def test_whitening_is_measured_in_full_precision(tricks):
     torch.manual_seed(0)
-    ramp = torch.linspace(-2, 2, 48).expand(64, 1, 48, 48) * torch.rand(64, 1, 1, 1)  # smooth: all spreads but two are 0
+    ramp = torch.linspace(-2, 2, 48).expand(64, 1, 48, 48) * torch.rand(64, 1, 1, 1)  # smooth: few directions vary
     exact, mixed = (create_model("small-whitened").net.stem.train() for _ in range(2))
     exact(ramp)
     with torch.autocast("cpu", torch.bfloat16):
