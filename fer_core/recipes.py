@@ -101,7 +101,7 @@ def _small() -> Recipe:
         variants={
             "fast": _variant("in 7 minutes", epochs=17, **_SMALLER_FIRST),
             "balanced": _variant("with a balancing sampler", balance="sampler"),
-            "ferplus": _variant("on FER+'s votes", labels="crossentropy"),
+            "ferplus": _variant("on FER+'s votes", labels="crossentropy", epochs=50),
         },
     )
 

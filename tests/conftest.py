@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections import Counter
 
 import pytest
 
@@ -10,16 +9,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each of several workers has a core, a
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.browser import app_server, browser  # noqa: F401
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait for a browser first, then the largest, so that no worker is left with a long one at the end.
-
-    Only with --no-loadscope-reorder does pytest-xdist keep this order.
-    """
-    in_file = Counter(item.path for item in items)
-    waiting = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: (item.path not in waiting, -in_file[item.path]))
 
 
 @pytest.fixture(autouse=True)
