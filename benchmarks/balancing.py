@@ -26,7 +26,7 @@ from fer_core.catalog import BALANCE_PRESETS
 from fer_core.config import RunConfig
 from fer_core.data import resolve_config
 from fer_core.errors import FerError, RunError
-from fer_core.files import write_atomic, write_json
+from fer_core.files import write_json, write_text
 from fer_core.predictions import SplitPredictions
 from fer_core.run_adjustment import training_prior
 from fer_core.runs import Run, list_runs
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = measured(list_runs(), args.recipe)
         write_json(args.out / "balancing.json", values)
         text = balancing_text(values)
-        write_atomic(args.out / "balancing.md", lambda file: file.write(text.encode()))
+        write_text(args.out / "balancing.md", text)
     except FerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.detectors_text import detectors_text
 from benchmarks.face_finders import Finder, finders, ours, versions
 from benchmarks.found_crops import crops
+from benchmarks.measured import code_of
 from benchmarks.scenes import KINDS, Scene, clear_rows, make_scene, matched
 from benchmarks.trainer_steps import replaced
 from fer_core import detect, pyramid
@@ -37,7 +38,7 @@ from fer_core.data import FaceStore, open_store
 from fer_core.data.image_file import decode_grey
 from fer_core.environment import describe_environment
 from fer_core.errors import FerError, RunError
-from fer_core.files import write_atomic, write_json
+from fer_core.files import write_json, write_text
 
 FORMAT = 1
 """Format number of `detectors.json`."""
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{part} done", file=sys.stderr)
         write_json(path, {"format": FORMAT, **values})
         text = detectors_text(values)
-        write_atomic(args.out / "detectors.md", lambda file: file.write(text.encode()))
+        write_text(args.out / "detectors.md", text)
     except FerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -91,12 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _made_on(args: argparse.Namespace) -> dict[str, Any]:
     about = describe_environment()
-    code = about["code"]
     return {
         "machine": f"{about['machine']}, {about['cores']} cores, {torch.get_num_threads()} threads",
         "load": os.getloadavg()[1],
         "versions": {"torch": about["libraries"]["torch"], **versions()},
-        "code": f"{code['version']} ({code['source_hash']})",
+        "code": code_of(about),
         "seed": args.seed,
     }
 

@@ -33,7 +33,7 @@ from fer_core.data import FaceStore, open_store, resolve_config
 from fer_core.data.labelling import majority_labels
 from fer_core.errors import FerError, RunError
 from fer_core.evaluate import softmax
-from fer_core.files import private_folder, write_atomic, write_json
+from fer_core.files import private_folder, write_json, write_text
 from fer_core.label_errors import (
     METHODS,
     error_rows,
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = ranked(args) if args.step == "rank" else with_retrained(_written(args.out), args)
         write_json(args.out / "label_errors.json", values)
         text = label_errors_text(values)
-        write_atomic(args.out / "label_errors.md", lambda file: file.write(text.encode()))
+        write_text(args.out / "label_errors.md", text)
     except FerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ from benchmarks.anchors import anchors
 from benchmarks.leaderboard_text import render
 from benchmarks.measured import ensemble_figures, measure
 from fer_core.errors import DataError, FerError, RunError
-from fer_core.files import write_atomic, write_json
+from fer_core.files import write_json, write_text
 from fer_core.runs import Run, find_run
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def write_board(folder: Path, board: Board) -> Path:
     text = render(board, [vars(one) for one in anchors()], _read_json(folder / "ablation.json"))
     write_json(folder / "leaderboard.json", {"format": FORMAT, **board})
     path = folder / "leaderboard.md"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
     return path
 
 

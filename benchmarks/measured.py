@@ -67,8 +67,14 @@ def made_on(runs: Sequence[Run]) -> dict[str, Any]:
     """What runs of a study were trained on, and by which code; each of them once."""
     abouts = [about for run in runs if (about := run.environment())]
     machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in abouts]
-    codes = [f"{one['code']['version']} ({one['code']['source_hash']})" for one in abouts]
+    codes = [code_of(one) for one in abouts]
     return {"machine": "; ".join(dict.fromkeys(machines)), "codes": list(dict.fromkeys(codes))}
+
+
+def code_of(environment: Mapping[str, Any]) -> str:
+    """Version and source hash, as every figure names its code."""
+    code = environment["code"]
+    return f"{code['version']} ({code['source_hash']})"
 
 
 def finished(runs: Iterable[Run], name: str) -> list[Run]:

@@ -22,7 +22,7 @@ from fer_core.compare import compare
 from fer_core.ensemble_file import refuse_ensemble
 from fer_core.errors import FerError, RunError
 from fer_core.evaluate import Report, softmax, wilson_interval
-from fer_core.files import write_atomic
+from fer_core.files import write_text
 from fer_core.predictions import SplitPredictions, report_on
 from fer_core.runs import Run, find_run
 from fer_core.settings import settings
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     path = args.out / "README.md"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
     print(path)
     return 0
 

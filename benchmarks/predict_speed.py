@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.measured import code_of
 from benchmarks.photo_speed import a_photo, from_photo, memory
 from benchmarks.predict_ways import BASELINE, Way, fer_process, fer_ways, onnx_ways, our_ways
 from fer_core.data import open_store
@@ -106,14 +107,14 @@ def right_share(answers: Sequence[str], labels: Sequence[str]) -> dict[str, Any]
 
 def speed_text(values: Mapping[str, Any]) -> str:
     """What the command prints."""
-    code, fer, photo, held = (values[name] for name in ("code", "fer", "photo", "memory"))
+    fer, photo, held = (values[name] for name in ("fer", "photo", "memory"))
     parts = ", ".join(f"{name} {ms:.1f}" for name, ms in photo["parts_ms"].items())
     beside = "" if photo["fer_ms"] is None else f"; fer {photo['fer_ms']:.1f} ms, {photo['fer_faces']} faces"
     width, height = photo["pixels"]
     lines = [
         f"{values['run']} on {values['n']:,} crops of {values['split']}, medians of {values['rounds']} rounds; "
         f"{values['machine']}, {values['cores']} cores, {values['threads']} threads, load {values['load'][0]:.1f}; "
-        f"code {code['version']} ({code['source_hash']})" + (f"; fer {fer['fer']}" if fer else ""),
+        f"code {code_of(values)}" + (f"; fer {fer['fer']}" if fer else ""),
         f"{'':60}{'faces/s':>10}{'ms a face':>11}{'of fer':>8}{'right':>8}",
         *map(_line, values["ways"]),
         f"a JPEG of {width} x {height}, {photo['faces']} faces, to the answer: {photo['ms']:.1f} ms ({parts}){beside}",

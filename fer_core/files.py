@@ -31,10 +31,15 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` in UTF-8, whole or not at all."""
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused: they are not JSON."""
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
 
 
 @contextmanager
