@@ -259,8 +259,13 @@ OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry("SGD", "Stochastic gradient descent with Nesterov momentum 0.9."),
     "adam": Entry("Adam", "Adam; weight decay is added to the gradient (L2).", "Kingma & Ba 2015, arXiv 1412.6980"),
     "adamw": Entry("AdamW", "Adam with decoupled weight decay.", "Loshchilov & Hutter 2019, arXiv 1711.05101"),
+    "muon": Entry(
+        "Muon",
+        "Steps of convolution filters and matrices are made orthogonal; the head and the rest move by SGD.",
+        "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon",
+    ),
 }
-DEFAULT_LEARNING_RATES: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
+DEFAULT_LEARNING_RATES: dict[str, float] = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002, "muon": 0.05}
 
 SCHEDULES: dict[str, Entry] = {
     "onecycle": Entry(

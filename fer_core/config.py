@@ -164,7 +164,7 @@ class RunConfig(BaseModel):
         gt=0,
         le=10,
         title="Learning rate",
-        description="Highest rate. Left out: 0.1 for sgd, 0.001 for adam, 0.002 for adamw.",
+        description="Highest rate. Left out: 0.1 for sgd, 0.001 for adam, 0.002 for adamw, 0.05 for muon.",
     )
     backbone_lr: float = Field(
         1.0, ge=0, le=1, title="Backbone's rate", description="Rate of all but the head, as a share of the head's."

@@ -64,5 +64,5 @@ def small(in_channels: int, num_classes: int) -> FaceResNet:
 
 
 def base(in_channels: int, num_classes: int) -> FaceResNet:
-    """5M parameters, 140M multiply-adds on 48 x 48 pixels."""
-    return FaceResNet(in_channels, num_classes, (48, 96, 192, 320), (2, 2, 2, 2))
+    """3.8M parameters, 125M multiply-adds on 48 x 48 pixels: wide rather than deep, which two cores compute faster."""
+    return FaceResNet(in_channels, num_classes, (64, 128, 256, 384), (1, 1, 1, 1))

@@ -68,7 +68,7 @@ class Trainer:
         self.config, self.placement = config, placement
         self.steps_per_epoch = len(_batches(torch.arange(len(train)), config.batch_size))
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, bf16=placement.bf16)
         self.schedule = Schedule(self.optimizer, config, self.steps_per_epoch, config.epochs)
         self.average = make_average(model, config.ema_decay)
         self.step = 0

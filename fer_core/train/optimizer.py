@@ -9,21 +9,28 @@ from torch.optim.swa_utils import AveragedModel
 
 from fer_core.config import RunConfig
 from fer_core.models import FaceClassifier
+from fer_core.train.muon import Muon
 
 _MOMENTUM = 0.9
 
 
-def make_optimizer(model: nn.Module, config: RunConfig) -> Optimizer:
-    """SGD with Nesterov momentum, Adam, or AdamW, with a rate of its own for the backbone.
+def make_optimizer(model: nn.Module, config: RunConfig, *, bf16: bool = False) -> Optimizer:
+    """SGD with Nesterov momentum, Adam, AdamW or Muon, with a rate of its own for the backbone.
 
     Biases and norm weights are not decayed, they have no scale to lose. A layer that is frozen has no group; one that
     is only held (head first) has, because it will be trained. Each group names itself: `head`, `head, no decay`, ...
+
+    Args: bf16: whether Muon's matrix products are taken in bfloat16, as the net's are.
     """
     assert config.lr is not None, "the configuration is resolved"
     rates = {"head": config.lr, "backbone": config.lr * config.backbone_lr}
     groups: list[dict[str, Any]] = [group for part in rates for group in _groups(model, part, rates[part], config)]
     if config.optimizer == "sgd":
         return SGD(groups, lr=config.lr, momentum=_MOMENTUM, nesterov=True, foreach=True)
+    if config.optimizer == "muon":
+        for group in groups:  # a head's rows are classes, which need not move equally far
+            group["orthogonal"] = group["name"] == "backbone"
+        return Muon(groups, config.lr, _MOMENTUM, dtype=torch.bfloat16 if bf16 else torch.float32)
     kinds: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
     return kinds[config.optimizer](groups, lr=config.lr, foreach=True)
 
