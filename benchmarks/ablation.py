@@ -62,6 +62,8 @@ def _net(name: str) -> dict[str, Any]:
 
 
 VARIANTS: tuple[Variant, ...] = (
+    Variant("sgd", {"optimizer": "sgd", "lr": 0.4, "weight_decay": 5e-4}),
+    Variant("small-batches", {"batch_size": 128}),
     Variant("no-ema", {"ema_decay": 0.0}),
     Variant("no-label-smoothing", {"label_smoothing": 0.0}),
     Variant("smaller-faces-first", {"early_size": 32, "early_share": 0.4}),
@@ -69,9 +71,9 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("standard-augmentation", {"augment": "standard", **_OTHER_STEPS}),
     Variant("no-mirror", without="flip"),
     Variant("no-rotation", without="rotate"),
-    Variant("no-weight-decay", {"weight_decay": 0.0}),
+    Variant("weight-decay", {"weight_decay": 0.05}),
     Variant("constant-rate", {"schedule": "constant"}),
-    Variant("low-rate", {"lr": 0.1}),
+    Variant("low-rate", {"lr": 0.02}),
     Variant("mixup", {"mixup": 0.2}),
     Variant("dropout", {"head_hidden": 0, "head_dropout": 0.2}),
     Variant("fp32", {"precision": "fp32"}),
@@ -241,7 +243,7 @@ def _plain(value: Any) -> str:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a source, as everywhere; left out, $FER_DATA")
-    parser.add_argument("--recipe", default="small")
+    parser.add_argument("--recipe", default="small/fast")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone; the reference is always there")

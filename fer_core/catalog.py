@@ -72,8 +72,8 @@ MODELS: dict[str, ModelEntry] = {
         "after He et al. 2016, arXiv 1512.03385", 1300, least_size=24,
     ),
     "base": ModelEntry(
-        "Base residual net", "Our own net for 48 x 48 grey faces: 5M parameters, an hour on two cores.",
-        "after He et al. 2016, arXiv 1512.03385", 400, least_size=24,
+        "Base residual net", "Our own net for 48 x 48 grey faces: 3.5M parameters, an hour on two cores.",
+        "after He et al. 2016, arXiv 1512.03385", 350, least_size=24,
     ),
     "cnn6": ModelEntry(
         "Six-layer CNN", "Six convolutions with max pooling, three linear layers: the net of many first notebooks.",

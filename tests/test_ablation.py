@@ -17,7 +17,7 @@ from tests.toy import toy_csv
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_plugins")
 
-STANDARD = RunConfig(recipe="small", data="sample").changed(epochs=6).resolved(6)
+STANDARD = RunConfig(recipe="small/fast", data="sample").changed(epochs=6).resolved(6)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_variant_that_changes_nothing_is_refused():
 
 
 def test_a_setting_is_told_as_before_and_after():
-    assert described(STANDARD, STANDARD.changed(ema_decay=0)) == "ema_decay 0.999 -> 0.0"
+    assert described(STANDARD, STANDARD.changed(ema_decay=0)) == "ema_decay 0.998 -> 0.0"
     none = changed_by(STANDARD, next(one for one in VARIANTS if one.name == "no-augmentation"))
     assert described(STANDARD, none) == f"augment_steps {','.join(STANDARD.augment_steps)} -> none"
 

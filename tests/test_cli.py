@@ -467,7 +467,10 @@ BAD_FLAGS = [
     (["--epochs", "0"], "--epochs is '0'; it should be greater than or equal to 1."),
     (["--epochs", "1.5"], "--epochs is '1.5'; it should be a valid integer."),
     (["--batch-size", "4"], "--batch-size is '4'; it should be greater than or equal to 8."),
-    (["--optimizer", "adan"], "--optimizer: no optimizer named 'adan'. Did you mean 'adam'? Known: adam, adamw, muon, sgd."),
+    (
+        ["--optimizer", "adan"],
+        "--optimizer: no optimizer named 'adan'. Did you mean 'adam'? Known: adam, adamw, muon, sgd.",
+    ),
     (["--backbone-lr", "2"], "--backbone-lr is '2'; it should be less than or equal to 1."),
     (["--warmup-epochs", "-1"], "--warmup-epochs is '-1'; it should be greater than or equal to 0."),
     (["--head-first-epochs", "3", "--epochs", "3"], "--head-first-epochs is 3; it should be less than --epochs."),

@@ -61,17 +61,16 @@ class Muon(Optimizer):
         return list(torch._foreach_add(gradients, sums, alpha=momentum))
 
     def _move(self, params: Sequence[Tensor], moves: Sequence[Tensor], group: dict[str, Any]) -> None:
-        orthogonal = [group["orthogonal"] and _is_matrix(p) for p in params]
-        by_shape = defaultdict(list)
-        for p, move, chosen in zip(params, moves, orthogonal, strict=True):
-            by_shape[tuple(p.shape) if chosen else None].append((p, move))
-        for shape, some in by_shape.items():
-            those, theirs = [p for p, _ in some], [move for _, move in some]
-            rate = group["lr"] * (1.0 if shape else _REST)
+        together: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for p, move in zip(params, moves, strict=True):
+            together[tuple(p.shape) if group["orthogonal"] and _is_matrix(p) else ()].append((p, move))
+        for shape, pairs in together.items():
+            some, steps = [p for p, _ in pairs], [move for _, move in pairs]
+            rate = group["lr"] if shape else _REST * group["lr"]
             if shape:
-                theirs = _made_orthogonal(theirs, self._dtype)
-            torch._foreach_mul_(those, 1 - rate * group["weight_decay"])
-            torch._foreach_add_(those, theirs, alpha=-rate)
+                steps = _made_orthogonal(steps, self._dtype)
+            torch._foreach_mul_(some, 1 - rate * group["weight_decay"])
+            torch._foreach_add_(some, steps, alpha=-rate)
 
 
 def _is_matrix(p: Tensor) -> bool:
