@@ -26,13 +26,13 @@ def make_optimizer(model: nn.Module, config: RunConfig, *, bf16: bool = False) -
     rates = {"head": config.lr, "backbone": config.lr * config.backbone_lr}
     groups: list[dict[str, Any]] = [group for part in rates for group in _groups(model, part, rates[part], config)]
     if config.optimizer == "sgd":
-        return SGD(groups, lr=config.lr, momentum=_MOMENTUM, nesterov=True, foreach=True)
+        return SGD(groups, lr=config.lr, momentum=_MOMENTUM, nesterov=True, fused=True)
     if config.optimizer == "muon":
         for group in groups:  # a head's rows are classes, which need not move equally far
             group["orthogonal"] = group["name"] == "backbone"
         return Muon(groups, config.lr, _MOMENTUM, dtype=torch.bfloat16 if bf16 else torch.float32)
     kinds: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
-    return kinds[config.optimizer](groups, lr=config.lr, foreach=True)
+    return kinds[config.optimizer](groups, lr=config.lr, fused=True)
 
 
 def _groups(model: nn.Module, part: str, rate: float, config: RunConfig) -> list[dict[str, Any]]:
