@@ -30,9 +30,9 @@ LIGHT = (
 HEAVY = (
     "one_thread", "affine", "augment", "views", "losses", "models.residual", "models.cnn", "models.efficientnet_lite",
     "models.published", "models.parts", "models.weights", "models.classifier", "models.zoo", "models.cost",
-    "models", "plugins", "train.placement", "train.checkpoint", "train.optimizer", "train.schedule", "train.mixup",
-    "train.loop", "train.tensorboard", "train", "explain", "run_model", "features", "experiment", "pyramid", "mtcnn",
-    "detect", "face_crop", "pipeline", "predict", "prediction_export", "onnx_export", "onnx_int8",
+    "models", "plugins", "train.placement", "train.checkpoint", "train.muon", "train.optimizer", "train.schedule",
+    "train.mixup", "train.loop", "train.tensorboard", "train", "explain", "run_model", "features", "experiment",
+    "pyramid", "mtcnn", "detect", "face_crop", "pipeline", "predict", "prediction_export", "onnx_export", "onnx_int8",
     "console", "cli_parts", "cli_data", "cli_train", "cli_reproduce", "cli_ensemble",
     "cli_map", "cli_predict", "cli_export", "cli", "__main__",
 )  # fmt: skip

@@ -66,7 +66,8 @@ def test_what_is_kept_is_made_anew_where_it_is_damaged(name, damage, voted):
     assert len(quality.near_copies(after)) == 0
 
 
-def test_damaged_votes_of_the_sample_are_drawn_anew():
+def test_damaged_votes_of_the_sample_are_drawn_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))  # the session's is mapped by the pages of other tests
     before = open_store("sample")
     counts = labelled(before, "majority").counts()
     np.save(before.folder / "votes.npy", np.zeros((50, 10), dtype=np.uint8))  # `before` maps it: not to be read again

@@ -55,7 +55,7 @@ class Muon(Optimizer):
             if "momentum_buffer" not in self.state[p]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         sums = [self.state[p]["momentum_buffer"] for p in params]
-        gradients = [p.grad for p in params]
+        gradients = [p.grad for p in params if p.grad is not None]
         torch._foreach_mul_(sums, momentum)
         torch._foreach_add_(sums, gradients)
         return list(torch._foreach_add(gradients, sums, alpha=momentum))
