@@ -166,6 +166,7 @@ def _row(name: str, setting: str, runs: Sequence[Run], base: Sequence[Run] | Non
         "delta": delta,
         "delta_ci95": low_high,
         "faces_per_s": statistics.median(speeds),
+        "threads": runs[0].environment()["threads"],  # a variant may be trained beside another, on a core of its own
     }
 
 

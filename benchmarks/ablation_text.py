@@ -7,7 +7,7 @@ from benchmarks.markdown import table
 
 _HEAD = (
     "trick", "setting", "public, as it is", "mirrored too", "log loss", "difference in points", "95% interval, paired",
-    "faces/s",
+    "faces/s on threads",
 )  # fmt: skip
 
 
@@ -35,5 +35,5 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['log_loss']:.3f}",
         "" if row["delta"] is None else f"{100 * row['delta']:+.2f}",
         "" if row["delta"] is None else f"{100 * low:+.2f} to {100 * high:+.2f}",
-        f"{row['faces_per_s']:,.0f}",
+        f"{row['faces_per_s']:,.0f} on {row['threads']}",
     )

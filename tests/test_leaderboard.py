@@ -222,14 +222,14 @@ def test_rendering_again_gives_the_same_text_with_the_ablation_below(out):
     assert line_of(first, "**Ours**: first try")
     leaderboard.main(["render", "--out", str(out)])
     assert (out / "leaderboard.md").read_text() == first
-    row = {"trick": "reference", "setting": "", "accuracy": {"none": 0.6, "flip": 0.61}, "log_loss": 1.0}
+    row = {"trick": "reference", "setting": "", "accuracy": {"none": 0.6, "flip": 0.61}, "log_loss": 1.0, "threads": 2}
     variant = row | {"trick": "no-ema", "delta": -0.0123, "delta_ci95": [-0.02, -0.004], "faces_per_s": 1000.0}
     values = {"recipe": "small", "epochs": 6, "seeds": [0], "n": 3589, "machine": "P", "codes": ["0.4.0 (a)"]}
     rows = [row | {"delta": None, "delta_ci95": None, "faces_per_s": 900.0}, variant]
     (out / "ablation.json").write_text(json.dumps(values | {"rows": rows}))
     leaderboard.main(["render", "--out", str(out)])
     text = (out / "leaderboard.md").read_text()
-    assert "| no-ema |  | 60.00% | 61.00% | 1.000 | -1.23 | -2.00 to -0.40 | 1,000 |" in text
+    assert "| no-ema |  | 60.00% | 61.00% | 1.000 | -1.23 | -2.00 to -0.40 | 1,000 on 2 |" in text
 
 
 def test_a_damaged_board_is_one_line(out, capsys):
