@@ -99,7 +99,7 @@ def _small() -> Recipe:
         "benchmarks/leaderboard.md",
         {**_OURS, "model": "small", "augment": "light", "epochs": 60, "lr": 0.4},
         variants={
-            "fast": _variant("in 6 minutes, by Muon", epochs=14, **_MUON),
+            "fast": _variant("in under 7 minutes, by Muon", epochs=14, **_MUON),
             "muon": _variant("in 25 minutes, by Muon", epochs=55, augment="standard", **_MUON),
             "balanced": _variant("with a balancing sampler", balance="sampler"),
             "ferplus": _variant("on FER+'s votes", labels="crossentropy", epochs=50),
