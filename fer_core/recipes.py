@@ -51,7 +51,7 @@ _AT_224 = {
 }  # fmt: skip
 _OURS = {"image_size": 48, "ema_decay": 0.999, "views": ("none", "flip", "ten-crop")}
 _MUON = {"optimizer": "muon", "lr": 0.08, "batch_size": 256, "weight_decay": 0.0, "ema_decay": 0.998}
-"""Larger batches, because a step of Muon costs the same whatever their size."""
+"""Larger batches than by SGD: to make a step orthogonal costs the same whatever the size."""
 _BALANCING = ("plain", "weights", "sampler")
 _FINE_TUNED = {
     **_PLAIN, **_PRETRAINED, "augment": "flip-rotate-crop", "optimizer": "adamw", "weight_decay": 0.05,
@@ -95,7 +95,7 @@ def _fine_tuned(title: str, model: str, *, backbone_lr: float = 1.0, source: str
 def _small() -> Recipe:
     return Recipe(
         "Small, our own",
-        "Our small net from scratch, in 25 minutes on two cores: the weights that come with the explorer.",
+        "Our small net from scratch; as small and small/balanced, its weights come with the explorer.",
         "benchmarks/leaderboard.md",
         {**_OURS, "model": "small", "augment": "light", "epochs": 60, "lr": 0.4},
         variants={
