@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.leaderboard_text import interval, percent
 from benchmarks.markdown import table
-from benchmarks.measured import SPLITS, epoch_seconds
+from benchmarks.measured import SPLITS, code_of, epoch_seconds
 from fer_core.catalog import VIEWS
 from fer_core.cli_reproduce import SHIPPED
 from fer_core.compare import compare
@@ -105,7 +105,7 @@ def _net(run: Run) -> str:
     return (
         f"- **{run.name}**: net `{config.model}`, {environment['parameters'] / 1e6:.2f}M parameters, recipe "
         f"`{config.recipe or config.model}`, {balance}, from scratch, {len(history)} epochs, seed {config.seed}; "
-        f"{minutes:.1f} minutes (epochs times the median epoch) on {where}; code {environment['code']['version']}.\n"
+        f"{minutes:.1f} minutes (epochs times the median epoch) on {where}; code {code_of(environment)}.\n"
     )
 
 
