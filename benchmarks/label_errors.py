@@ -2,6 +2,7 @@
 
     python -m benchmarks.label_errors folds --data fer2013.csv [--epochs 8] [--folds 5] [--runs FOLDER]
     python -m benchmarks.label_errors rank --data fer2013.csv [--run fer2013-small] [--top 1000]
+    python -m benchmarks.label_errors judge --data fer2013.csv [--run fer2013-small]
     python -m benchmarks.label_errors retrain --data fer2013.csv [--seeds 0 1]
     python -m benchmarks.label_errors report --data fer2013.csv [--json]
 
@@ -9,7 +10,8 @@ In this order. `folds` puts the nets that judge train into the trainings' own qu
 as is, without the likeliest errors, and with them relabelled; both return at once, and what is there already is not
 trained again. `rank` ranks train by the folds, public and private by a finished run, measures every ranking against
 FER+'s majority (which it needs beside the data), writes `label_errors.json` and `.md`, and the review list that
-`retrain` uses into the runs folder. `report` adds what retraining gave, on public.
+`retrain` uses into the runs folder. `judge` measures public and private alone again, by another run. `report` adds what
+retraining gave, on public.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.label_errors_text import label_errors_text
-from benchmarks.measured import finished, made_on
+from benchmarks.measured import code_of, finished, made_on
 from benchmarks.queued import queue
 from fer_core.catalog import HELD_OUT
 from fer_core.config import RunConfig
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plans = fold_plans(args) if args.step == "folds" else retrain_plans(args)
             print(f"{queue(plans)} trainings in the queue of {args.runs}")
             return 0
-        values = ranked(args) if args.step == "rank" else with_retrained(_written(args.out), args)
+        values = _STEPS[args.step](args)
         write_json(args.out / "label_errors.json", values)
         text = label_errors_text(values)
         write_text(args.out / "label_errors.md", text)
@@ -114,20 +116,38 @@ def ranked(args: argparse.Namespace) -> dict[str, Any]:
     store = open_store(args.data, ferplus=args.ferplus)
     folds = _folds()
     train = gather_folds(folds, _view(folds, HELD_OUT))
-    run = find_run(args.run)
-    view = _view([run], "private")
-    tested = {split: out_of_sample(run, split, view) for split in ("public", "private")}
+    judge = _by_run(store, find_run(args.run))
+    votes_NV = _votes(store, train)
     return {
         "format": FORMAT,
         "recipe": args.recipe,
         "epochs": folds[0].config().epochs,
         "folds": len(folds),
-        "run": run.name,
         **made_on(folds),
-        "splits": {split: precisions(one, _votes(store, one)) for split, one in {"train": train, **tested}.items()},
-        "sides": {split: _sides(store, run.predictions(split, view)) for split in tested},
-        "listed": mark_likeliest(args.runs / LIST, train, _votes(store, train), args.top),
+        **judge,
+        "splits": {"train": precisions(train, votes_NV), **judge["splits"]},
+        "listed": mark_likeliest(args.runs / LIST, train, votes_NV, args.top),
         "retrained": None,
+    }
+
+
+def judged(args: argparse.Namespace) -> dict[str, Any]:
+    """What is written, with public and private by another run. Raises: FerError: nothing is, or as `ranked`."""
+    values = _written(args.out)
+    judge = _by_run(open_store(args.data, ferplus=args.ferplus), find_run(args.run))
+    return {**values, **judge, "splits": values["splits"] | judge["splits"]}
+
+
+def _by_run(store: FaceStore, run: Run) -> dict[str, Any]:
+    """Of a run that was trained on train: its rankings of public and private, and FER+'s side in its mistakes."""
+    view = _view([run], "private")
+    tested = {split: out_of_sample(run, split, view) for split in ("public", "private")}
+    environment = run.environment()
+    return {
+        "run": run.name,
+        "run_code": code_of(environment) if environment else None,
+        "splits": {split: precisions(one, _votes(store, one)) for split, one in tested.items()},
+        "sides": {split: _sides(store, run.predictions(split, view)) for split in tested},
     }
 
 
@@ -174,8 +194,9 @@ def _sides(store: FaceStore, answers: SplitPredictions) -> dict[str, Any]:
     return label_sides(answers, _votes(store, answers)).to_json()
 
 
-def with_retrained(values: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
-    """The values of `ranked`, and what its list did. Raises: FerError: as `retrained`."""
+def with_retrained(args: argparse.Namespace) -> dict[str, Any]:
+    """What is written, and what its list did. Raises: FerError: nothing is, or as `retrained`."""
+    values = _written(args.out)
     return {**values, "retrained": retrained(args, values["listed"]["digest"])}
 
 
@@ -249,9 +270,13 @@ def _written(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+_STEPS = {"rank": ranked, "judge": judged, "report": with_retrained}
+"""The steps that write the study's files."""
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("folds", "rank", "retrain", "report"))
+    parser.add_argument("step", choices=("folds", "rank", "judge", "retrain", "report"))
     parser.add_argument("--data", help="a source, as everywhere; left out, $FER_DATA")
     parser.add_argument("--ferplus", help="FER+'s fer2013new.csv; left out, the one beside the data")
     parser.add_argument("--recipe", default="small")

@@ -17,12 +17,14 @@ def label_errors_text(values: Mapping[str, Any]) -> str:
 
 
 def _opening(values: Mapping[str, Any]) -> str:
+    code = f" (code {values['run_code']})" if values.get("run_code") else ""
     return (
         "# Likely label errors, measured\n\n"
         f"Train is ranked by {values['folds']} folds of recipe `{values['recipe']}` at {values['epochs']} epochs, each "
-        f"on the part that it has not seen; public and private by `{values['run']}`, trained on train. Faces whose "
-        "very pixels the net has trained on are left out. A label counts as an error where the majority of FER+'s ten "
-        f"taggers says another emotion; faces without a majority are passed over.\n\n{_made_on(values)}\n"
+        f"on the part that it has not seen; public and private by `{values['run']}`{code}, trained on train. Faces "
+        "whose very pixels the net has trained on are left out. A label counts as an error where the majority of "
+        "FER+'s ten taggers says another emotion; faces without a majority are passed over.\n\n"
+        f"{_made_on(values)}\n"
     )
 
 

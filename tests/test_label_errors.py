@@ -31,7 +31,7 @@ from fer_core.label_errors import (
 from fer_core.label_sides import rows_in
 from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION
 from fer_core.review import ReviewList
-from fer_core.runs import create_run, list_runs
+from fer_core.runs import create_run, find_run, list_runs
 from tests.faces import make_faces, make_predictions, write_csv, write_run, write_votes
 from tests.toy import toy_config, toy_csv
 
@@ -362,6 +362,26 @@ def test_report_sets_retrained_nets_beside_as_is_by_both_label_sets(places, tmp_
     assert "the 2 likeliest errors of train, on public" in text and "| relabel | 1 | 100.0 (+50.0:" in text
     assert study.main(["rank", "--run", "judge", *places]) == 0  # a new list: what was trained by the old one goes
     assert json.loads((tmp_path / "label_errors.json").read_text())["retrained"] is None
+
+
+def test_another_run_judges_public_and_private_anew_and_train_stays_as_the_folds_had_it(places, tmp_path):
+    write_study(places)
+    assert study.main(["rank", "--run", "judge", *places]) == 0
+    say_how_they_were_trained(ReviewList(tmp_path / "study" / study.LIST).digest())
+    assert study.main(["report", *places]) == 0
+    before = json.loads((tmp_path / "label_errors.json").read_text())
+    assert before["run"] == "judge" and before["sides"]["public"]["mistakes"] == 3
+    assert study.main(["judge", "--run", "relabel-s0", *places]) == 2  # it has no answers on private
+    assert json.loads((tmp_path / "label_errors.json").read_text()) == before
+    better = find_run("relabel-s0")
+    answers = {"public": better.predictions("public"), "private": find_run("judge").predictions("private")}
+    better.write_predictions(answers)
+    assert study.main(["judge", "--run", "relabel-s0", *places]) == 0
+    after = json.loads((tmp_path / "label_errors.json").read_text())
+    assert (after["run"], after["run_code"]) == ("relabel-s0", "1.2.3 (abc)")
+    assert after["sides"]["public"]["mistakes"] == 0 and list(after["splits"]) == ["train", "public", "private"]
+    assert after["splits"]["train"] == before["splits"]["train"] and after["retrained"] == before["retrained"]
+    assert "by `relabel-s0` (code 1.2.3 (abc)), trained on train" in (tmp_path / "label_errors.md").read_text()
 
 
 def test_nets_retrained_by_another_list_are_not_reported_beside_this_one(places, tmp_path, capsys):
