@@ -3,12 +3,14 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fer_core import cli
-from fer_core.cli_reproduce import beside, check_data
+from fer_core.cli_reproduce import SHIPPED, beside, check_data
+from fer_core.config import RunConfig
 from fer_core.data import open_store, resolve_config
 from fer_core.data.store import Faces
 from fer_core.experiment import train_run
@@ -48,6 +50,13 @@ def shipped(trained, tmp_path):
 
 def reproduce(*words):
     return cli.main(["reproduce", *map(str, words)])
+
+
+@pytest.mark.parametrize(("net", "name"), SHIPPED.items())
+def test_what_comes_with_the_explorer_is_what_its_recipe_trains(net, name):
+    config = Run(Path(cli.__file__).parent / "weights" / name).config()
+    assert config.recipe == net
+    assert config.differences_from(RunConfig(recipe=net).resolved(1)) == {}
 
 
 def test_the_same_faces_and_seed_give_the_same_figures(shipped, data, capsys):
