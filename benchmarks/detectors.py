@@ -30,13 +30,12 @@ from numpy.typing import NDArray
 from benchmarks.detectors_text import detectors_text
 from benchmarks.face_finders import Finder, finders, ours, versions
 from benchmarks.found_crops import crops
-from benchmarks.measured import code_of
 from benchmarks.scenes import KINDS, Scene, clear_rows, make_scene, matched
 from benchmarks.trainer_steps import replaced
 from fer_core import detect, pyramid
 from fer_core.data import FaceStore, open_store
 from fer_core.data.image_file import decode_grey
-from fer_core.environment import describe_environment
+from fer_core.environment import code_of, describe_environment
 from fer_core.errors import FerError, RunError
 from fer_core.files import write_json, write_text
 

@@ -27,12 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.label_errors_text import label_errors_text
-from benchmarks.measured import code_of, finished, made_on
+from benchmarks.measured import finished, made_on
 from benchmarks.queued import queue
 from fer_core.catalog import HELD_OUT
 from fer_core.config import RunConfig
 from fer_core.data import FaceStore, open_store, resolve_config
 from fer_core.data.labelling import majority_labels
+from fer_core.environment import code_of
 from fer_core.errors import FerError, RunError
 from fer_core.evaluate import softmax
 from fer_core.files import private_folder, write_json, write_text
@@ -212,7 +213,7 @@ def retrained(args: argparse.Namespace, digest: str) -> dict[str, Any]:
     faces = {action: _reviewed(runs[action], digest) for action in ACTIONS if runs[action]}
     store = open_store(args.data, ferplus=args.ferplus)
     answers = {name: [run.predictions("public", "flip") for run in some] for name, some in runs.items() if some}
-    by_ferplus = {name: [_by_majority(store, one) for one in some] for name, some in answers.items()}
+    by_ferplus = {name: [by_majority(store, one) for one in some] for name, some in answers.items()}
     return {
         **made_on([run for some in runs.values() for run in some]),
         "faces": faces,
@@ -242,7 +243,7 @@ def _compared(answers: Mapping[str, _Answers]) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_majority(store: FaceStore, answers: SplitPredictions) -> SplitPredictions:
+def by_majority(store: FaceStore, answers: SplitPredictions) -> SplitPredictions:
     """The answers on faces with a FER+ majority among the seven emotions, which stands in the label's place."""
     majority_N = majority_labels(_votes(store, answers))
     at = np.flatnonzero((majority_N >= 0) & (majority_N < len(EMOTIONS)))

@@ -14,6 +14,7 @@ from typing import Any
 from fer_core.config import RunConfig
 from fer_core.ensemble import averaged
 from fer_core.ensemble_file import Ensemble, read_ensemble
+from fer_core.environment import code_of
 from fer_core.errors import RunError
 from fer_core.evaluate import Report
 from fer_core.predictions import SplitPredictions, report_on
@@ -69,12 +70,6 @@ def made_on(runs: Sequence[Run]) -> dict[str, Any]:
     machines = [f"{one['machine']}, {one['cores']} cores, {one['placement']}" for one in abouts]
     codes = [code_of(one) for one in abouts]
     return {"machine": "; ".join(dict.fromkeys(machines)), "codes": list(dict.fromkeys(codes))}
-
-
-def code_of(environment: Mapping[str, Any]) -> str:
-    """Version and source hash, as every figure names its code."""
-    code = environment["code"]
-    return f"{code['version']} ({code['source_hash']})"
 
 
 def finished(runs: Iterable[Run], name: str) -> list[Run]:

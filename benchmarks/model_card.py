@@ -15,11 +15,12 @@ import numpy as np
 
 from benchmarks.leaderboard_text import interval, percent
 from benchmarks.markdown import table
-from benchmarks.measured import SPLITS, code_of, epoch_seconds
+from benchmarks.measured import SPLITS, epoch_seconds
 from fer_core.catalog import VIEWS
 from fer_core.cli_reproduce import SHIPPED
 from fer_core.compare import compare
 from fer_core.ensemble_file import refuse_ensemble
+from fer_core.environment import code_of
 from fer_core.errors import FerError, RunError
 from fer_core.evaluate import Report, softmax, wilson_interval
 from fer_core.files import write_text

@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measured import code_of
 from benchmarks.photo_speed import a_photo, from_photo, memory
 from benchmarks.predict_ways import BASELINE, Way, fer_process, fer_ways, onnx_ways, our_ways
 from fer_core.data import open_store
-from fer_core.environment import describe_environment
+from fer_core.environment import code_of, describe_environment
 from fer_core.errors import FerError
 from fer_core.evaluate import wilson_interval
 from fer_core.predict import DEFAULT_RUN, Predictor

@@ -20,7 +20,7 @@ from fer_core.data import FaceStore, open_store, resolve_config
 from fer_core.data.known import find_faces
 from fer_core.data.views import judged_view, training_view
 from fer_core.ensemble_file import refuse_ensemble
-from fer_core.environment import describe_environment
+from fer_core.environment import code_of, describe_environment
 from fer_core.errors import DataError, RunError
 from fer_core.evaluate import Interval, Report, wilson_interval
 from fer_core.labels import SPLITS
@@ -178,10 +178,11 @@ def _shipped(net: str) -> Run:
 
 def _other_code(shipped: Run) -> list[str]:
     """What to know where the shipped net was trained by another version of the code."""
-    theirs, ours = shipped.environment().get("code", {}), describe_environment()["code"]
-    if theirs.get("source_hash") == ours["source_hash"]:
+    theirs, ours = shipped.environment(), describe_environment()
+    if theirs.get("code", {}).get("source_hash") == ours["code"]["source_hash"]:
         return []
-    return [f"{shipped.name} was trained by version {theirs.get('version', 'unknown')}, this is {ours['version']}."]
+    before = code_of(theirs) if "code" in theirs else "that is not known"
+    return [f"{shipped.name} was trained by code {before}, this is {code_of(ours)}."]
 
 
 def _show(values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,12 @@ def describe_environment() -> dict[str, Any]:
         "libraries": {name: version(name) for name in _LIBRARIES},
         "code": {"version": __version__, "commit": _commit(), "source_hash": source_hash()},
     }
+
+
+def code_of(environment: Mapping[str, Any]) -> str:
+    """Version and source hash, as every figure names its code."""
+    code = environment["code"]
+    return f"{code['version']} ({code['source_hash']})"
 
 
 def processor_name() -> str:

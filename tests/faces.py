@@ -76,12 +76,22 @@ def write_folder(path: Path, faces: Faces | None = None, *, prefixes: bool = Tru
     return path
 
 
+def votes_for(majority: Sequence[str | None]) -> NDArray[np.uint8]:
+    """Votes (N, V) where all ten taggers say this emotion, or contempt; None: nobody says anything."""
+    columns = {emotion: FERPLUS_COLUMNS.index(column) for column, emotion in FERPLUS_TO_EMOTION.items()}
+    columns["contempt"] = FERPLUS_COLUMNS.index("contempt")
+    found = np.zeros((len(majority), 10), dtype=np.uint8)
+    for row, name in zip(found, majority, strict=True):
+        if name is not None:
+            row[columns[name]] = 10
+    return found
+
+
 def write_votes(path: Path, faces: Faces | None = None, votes_NV: NDArray[np.uint8] | None = None) -> Path:
     """Write FER+'s `fer2013new.csv` for these faces; left out, all ten taggers say what the label says."""
     faces = faces or make_faces()
     if votes_NV is None:
-        columns = {emotion: FERPLUS_COLUMNS.index(column) for column, emotion in FERPLUS_TO_EMOTION.items()}
-        votes_NV = 10 * np.eye(len(FERPLUS_COLUMNS), dtype=np.uint8)[[columns[EMOTIONS[k]] for k in faces.labels_N]]
+        votes_NV = votes_for([EMOTIONS[k] for k in faces.labels_N])
     rows = [
         [USAGES[split], f"fer{row:07d}.png", *map(str, votes)]
         for row, (split, votes) in enumerate(zip(faces.splits_N, votes_NV.tolist(), strict=True))

@@ -29,10 +29,10 @@ from fer_core.label_errors import (
     rank_label_errors,
 )
 from fer_core.label_sides import rows_in
-from fer_core.labels import EMOTIONS, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION
+from fer_core.labels import EMOTIONS
 from fer_core.review import ReviewList
 from fer_core.runs import create_run, find_run, list_runs
-from tests.faces import make_faces, make_predictions, write_csv, write_run, write_votes
+from tests.faces import make_faces, make_predictions, votes_for, write_csv, write_run, write_votes
 from tests.toy import toy_config, toy_csv
 
 HAPPY, SAD, NEUTRAL = (EMOTIONS.index(name) for name in ("happy", "sad", "neutral"))
@@ -46,16 +46,6 @@ def noisy(n=2000, seed=0, share=0.1):
     labels = np.where(turned, (true + rng.integers(1, 7, n)) % 7, true)
     logits = rng.normal(size=(n, 7)) + 2.5 * np.eye(7)[true]
     return labels, softmax(logits), turned
-
-
-def votes_for(majority):
-    columns = {emotion: FERPLUS_COLUMNS.index(column) for column, emotion in FERPLUS_TO_EMOTION.items()}
-    columns["contempt"] = FERPLUS_COLUMNS.index("contempt")
-    found = np.zeros((len(majority), 10), dtype=np.uint8)
-    for row, name in zip(found, majority, strict=True):
-        if name is not None:
-            row[columns[name]] = 10
-    return found
 
 
 # --- rankings

@@ -13,6 +13,7 @@ from fer_core.cli_reproduce import SHIPPED, beside, check_data
 from fer_core.config import RunConfig
 from fer_core.data import open_store, resolve_config
 from fer_core.data.store import Faces
+from fer_core.environment import code_of, describe_environment
 from fer_core.experiment import train_run
 from fer_core.runs import Run, create_run, list_runs
 from tests.faces import make_predictions, write_csv
@@ -50,6 +51,13 @@ def shipped(trained, tmp_path):
 
 def reproduce(*words):
     return cli.main(["reproduce", *map(str, words)])
+
+
+def test_other_code_is_named_before_the_training_begins(shipped, data, capsys):
+    shipped.write_environment(shipped.environment() | {"code": {"version": "0.1.0", "source_hash": "0123456789ab"}})
+    assert reproduce("small", "--data", data, "--device", "cpu", "--precision", "fp32") == 0
+    ours = code_of(describe_environment())
+    assert f"fer2013-small was trained by code 0.1.0 (0123456789ab), this is {ours}." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("net", "name"), SHIPPED.items())
