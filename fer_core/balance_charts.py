@@ -6,7 +6,7 @@ from typing import Any
 
 from fer_core.adjust import Tradeoff, front
 from fer_core.balance_preview import Preview
-from fer_core.chart_parts import GREY, Spec, grouped_bars
+from fer_core.chart_parts import GREY, WHOLE_PERCENT, Spec, grouped_bars
 from fer_core.errors import RunError
 from fer_core.palette import RUN_COLORS
 
@@ -96,7 +96,7 @@ def _axis(field: str, title: str, values: Sequence[float]) -> Spec:
     # Round numbers: the axes stay as they are while a slider moves a run a little.
     low, high = max(0.0, math.floor(low / _GRID) * _GRID), min(1.0, math.ceil(high / _GRID) * _GRID)
     scale = {"domain": [low, high], "zero": False, "nice": False}
-    axis = {"format": ".0%", "tickCount": 8}
+    axis = WHOLE_PERCENT | {"tickCount": 8}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis}
 
 

@@ -14,6 +14,7 @@ from fer_core.catalog import Reference
 from fer_core.chart_parts import (
     GREY,
     IN_PLACE,
+    WHOLE_PERCENT,
     Spec,
     bar_spec,
     curve_axes,
@@ -46,13 +47,13 @@ def accuracy_intervals(reports: Mapping[str, Report], *, ink: str) -> Spec:
         _dot(run, report.accuracy, report.accuracy_ci95, color, "{:.1%}")
         for color, (run, report) in zip(_RUN_CYCLE, reports.items(), strict=False)
     ]
-    return _dots(rows, "accuracy", ".0%", ink)
+    return _dots(rows, "accuracy", WHOLE_PERCENT, ink)
 
 
 def accuracy_delta(comparison: Comparison, *, ink: str) -> Spec:
     """B's accuracy minus A's with its 95% interval, and where 0 is."""
-    row = _dot("B minus A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+.1%}")
-    spec = _dots([row], "difference", "+.1%", ink)
+    row = _dot("B minus A", comparison.accuracy_delta, comparison.accuracy_delta_ci95, RUN_COLORS["B"], "{:+z.1%}")
+    spec = _dots([row], "difference", {"format": "+.1%", "tickMinStep": 0.001}, ink)
     zero = {
         "data": {"values": [{"value": 0}]},
         "mark": {"type": "rule", "strokeDash": [2, 4], "color": GREY},
@@ -149,11 +150,11 @@ def _dot(name: str, value: float, interval: Interval, color: str, form: str) -> 
     }  # fmt: skip
 
 
-def _dots(rows: Sequence[dict[str, Any]], title: str, form: str, ink: str) -> Spec:
+def _dots(rows: Sequence[dict[str, Any]], title: str, axis: Spec, ink: str) -> Spec:
     """A dot with its interval a row, its number above it."""
     x = {
         "field": "value", "type": "quantitative", "title": title, "scale": {"zero": False},
-        "axis": {"format": form, "tickCount": 5},
+        "axis": axis | {"tickCount": 5},
     }  # fmt: skip
     y = {
         "field": "name", "type": "nominal", "sort": IN_PLACE, "title": None,

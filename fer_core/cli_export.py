@@ -169,7 +169,7 @@ def _compared(found: Comparison) -> dict[str, Any]:
     low, high = (100 * edge for edge in found.accuracy_delta_ci95)
     words = (
         f"accuracy on public, {found.a.n:,} faces: float {found.a.accuracy:.2%}, int8 {found.b.accuracy:.2%}, "
-        f"{100 * found.accuracy_delta:+.2f} points (95% interval {low:+.2f} to {high:+.2f})"
+        f"{100 * found.accuracy_delta:+z.2f} points (95% interval {low:+z.2f} to {high:+z.2f})"
     )
     return {
         "split": "public",

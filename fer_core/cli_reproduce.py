@@ -193,7 +193,7 @@ def _show(values: dict[str, Any]) -> None:
     for row in values["rows"]:
         low, high = row["shipped_ci95"]
         cells = [f"{value:.2%}" for value in (row["shipped"], row["new"], low, high)]
-        name, points = _in_words(row["figure"]), f"{100 * row['difference']:+.2f}"
+        name, points = _in_words(row["figure"]), f"{100 * row['difference']:+z.2f}"
         print(
             f"{row['split']:<9}{name:<20}{cells[0]:>9}{cells[1]:>9}{points:>11}"
             f"{f'{cells[2]} to {cells[3]}':>20}  {'yes' if row['inside'] else 'no'}"

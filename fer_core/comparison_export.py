@@ -167,7 +167,7 @@ def _emotions(found: Comparison) -> str:
         p = "" if test.p_holm is None else f"{test.p_holm:.2g}"
         real = f"<b>{p}</b>" if test.real else p
         bars = f'<td style="text-align:left">{bars}</td>'
-        rows.append((escape(name), f"{test.faces:,}", f"{was:.1%}", f"{now:.1%}", bars, f"{now - was:+.1%}", real))
+        rows.append((escape(name), f"{test.faces:,}", f"{was:.1%}", f"{now:.1%}", bars, f"{now - was:+z.1%}", real))
     return f"<h2>Each emotion</h2>{_table(rows)}"
 
 

@@ -134,18 +134,18 @@ def report(values: Mapping[str, Any], ensemble: Ensemble | None = None) -> None:
 def comparison(values: Mapping[str, Any], found: Comparison) -> None:
     print(f"A = {values['a']}, B = {values['b']}, on the {values['n']} faces of {values['split']} that both predicted")
     print(values["verdict"])
-    print(f"accuracy A {found.a.accuracy:.2%}, B {found.b.accuracy:.2%}: B - A = {values['accuracy_delta']:+.2%}")
+    print(f"accuracy A {found.a.accuracy:.2%}, B {found.b.accuracy:.2%}: B - A = {values['accuracy_delta']:+z.2%}")
     print(f"{found.fixed} faces only B has right, {found.broken} only A: McNemar p = {values['mcnemar_p']:.3g}")
     print(_wide("", "A", "B", "B - A", "95% interval"))
     for name, title in _MEANS.items():
         a, b, delta = getattr(found.a, name), getattr(found.b, name), values[f"{name}_delta"]
-        print(_wide(title, f"{a:.2%}", f"{b:.2%}", f"{delta:+.2%}", _interval(values["intervals"][name]["delta"])))
+        print(_wide(title, f"{a:.2%}", f"{b:.2%}", f"{delta:+z.2%}", _interval(values["intervals"][name]["delta"])))
     print(_wide("", "recall A", "recall B", "B - A", "95% interval", "p, Holm", "faces"))
     for name, delta in values["recall_delta"].items():
         a, b = found.a.per_class[name].recall, found.b.per_class[name].recall
         test, intervals = values["emotion_tests"][name], values["intervals"]["recall"][name]
         interval, p = (_interval(intervals["delta"]), f"{test['p_holm']:.2g}") if intervals else ("-", "-")
-        print(_wide(name, f"{a:.1%}", f"{b:.1%}", f"{delta:+.1%}", interval, p, str(test["faces"])))
+        print(_wide(name, f"{a:.1%}", f"{b:.1%}", f"{delta:+z.1%}", interval, p, str(test["faces"])))
     print("intervals: paired bootstrap over faces; p: McNemar's exact test, corrected for the emotions (Holm)")
     print("confusion, B minus A (rows true, columns predicted):")
     _matrix(values["classes"], values["confusion_delta"], "+d")
@@ -169,7 +169,7 @@ _MEANS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "
 
 
 def _seed_row(title: str, one: Mapping[str, Any], p: str) -> str:
-    return _wide(title, _mean(one["a"]), _mean(one["b"]), f"{one['delta']:+.2%}", _interval(one["ci95"]), p)
+    return _wide(title, _mean(one["a"]), _mean(one["b"]), f"{one['delta']:+z.2%}", _interval(one["ci95"]), p)
 
 
 def _mean(spread: Mapping[str, Any]) -> str:
@@ -178,7 +178,7 @@ def _mean(spread: Mapping[str, Any]) -> str:
 
 
 def _interval(interval: Sequence[float]) -> str:
-    return f"{interval[0]:+.2%} to {interval[1]:+.2%}"
+    return f"{interval[0]:+z.2%} to {interval[1]:+z.2%}"
 
 
 def _wide(head: str, a: str, b: str, delta: str, interval: str, p: str = "", faces: str = "") -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fer_core.chart_parts import GREY, Spec, curve_axes, curve_tip
+from fer_core.chart_parts import GREY, WHOLE_PERCENT, Spec, curve_axes, curve_tip
 from fer_core.palette import RUN_COLORS
 from fer_core.run_facts import Facts
 from fer_core.run_table import Published
@@ -33,7 +33,7 @@ def accuracies(facts: Sequence[Facts], others: Sequence[Published], *, ink: str)
     lines = [row for row in lines if low <= row["value"] <= high]
     names = [row["name"] for row in rows if row in runs or row in lines]
     scale = {"domain": [low, high], "zero": False, "nice": False}
-    axis = {"format": ".0%", "tickCount": 8}
+    axis = WHOLE_PERCENT | {"tickCount": 8}
     x = {"field": "value", "type": "quantitative", "title": "accuracy", "scale": scale, "axis": axis}
     y = {
         "field": "name", "type": "nominal", "sort": names, "title": None,

@@ -101,7 +101,7 @@ def _includes_0(interval: Interval) -> bool:
 
 
 def _points(share: float) -> str:
-    return f"{round(100 * share, 1) + 0.0:+.1f}"  # + 0.0: no "-0.0"
+    return f"{100 * share:+z.1f}"
 
 
 def _share(share: float) -> str:

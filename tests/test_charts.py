@@ -57,6 +57,16 @@ def test_the_difference_stands_with_its_interval_and_a_line_at_0():
     check(spec)
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_minus_and_neighbouring_ticks_differ():
+    labels = [3] * 3000
+    found = compare(make_predictions(labels), make_predictions(labels, [3] * 2999 + [0]))
+    spec = charts.accuracy_delta(found, ink="black")
+    assert found.accuracy_delta < 0 and spec["data"]["values"][0]["text"] == "+0.0%"
+    assert spec["layer"][1]["encoding"]["x"]["axis"] == {"format": "+.1%", "tickMinStep": 0.001, "tickCount": 5}
+    spec = charts.accuracy_intervals({"A": found.a, "B": found.b}, ink="black")
+    assert spec["layer"][1]["encoding"]["x"]["axis"] == {"format": ".0%", "tickMinStep": 0.01, "tickCount": 5}
+
+
 def test_a_faces_probabilities_are_bars_of_a_whole():
     spec = charts.probabilities([0.25, 0.75], ("angry", "happy"), ink="black")
     assert [(row["name"], row["value"], row["text"]) for row in spec["data"]["values"]] == [

@@ -1,6 +1,7 @@
 """The Compare page's own parts: a cell's faces by what the other run makes of them, how sure runs are, what differs."""
 
 import pytest
+from streamlit.proto.Metric_pb2 import Metric
 
 from fer_core.adjust import Adjustment
 from fer_core.cell_groups import both_answers
@@ -10,12 +11,23 @@ from fer_core.run_adjustment import SavedAdjustment, training_prior, write_adjus
 from tests.test_pages import judged_run, movable_run, open_page, text_of
 from tests.toy import toy_csv
 
+GREY = Metric.MetricColor.GRAY
+
 
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
     source = toy_csv(tmp_path / "fer2013.csv", private=8)
     monkeypatch.setenv("FER_DATA", str(source))
     return judged_run("one", source, right=0.4), judged_run("other", source, right=0.7)
+
+
+def test_figures_that_are_the_same_say_so_in_grey(pair, tmp_path):
+    judged_run("two", tmp_path / "fer2013.csv", right=0.4)
+    at = open_page("compare", a="one", b="two")
+    assert [(metric.delta, metric.proto.color) for metric in at.metric] == [("as A", GREY)] * 5
+    at = open_page("compare", a="one", b="other")
+    assert at.metric[0].label == "Accuracy, B" and at.metric[0].delta.endswith("% against A")
+    assert at.metric[0].delta.startswith("+") and at.metric[0].proto.color != GREY
 
 
 def cells_of(pair):

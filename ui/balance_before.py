@@ -93,7 +93,7 @@ def _in_words(before: Preview, after: Preview, counts_K: NDArray[np.int64], clas
     )  # fmt: skip
     tiles[1].metric(
         f"{classes[rare].capitalize()} in the loss", f"{after.loss_share_K[rare]:.1%}",
-        f"{100 * (after.loss_share_K[rare] - before.loss_share_K[rare]):+.1f} points", delta_color="off",
+        f"{100 * (after.loss_share_K[rare] - before.loss_share_K[rare]):+z.1f} points", delta_color="off",
         delta_arrow="off",
     )  # fmt: skip
     tiles[2].metric(

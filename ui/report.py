@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from fer_core import charts
 from fer_core.catalog import FER2013_REFERENCES, FERPLUS_REFERENCES, Reference
@@ -87,8 +88,7 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
     """Headline figures of B with their difference to A, and the intervals."""
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         a, b = (getattr(report, name) for report in (comparison.a, comparison.b))
-        color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
-        column.metric(f"{title}, B", _form(name, b), f"{_form(name, b - a, '+')} against A", delta_color=color)
+        _metric(column, name, f"{title}, B", b, b - a, " against A", same="as A")
     labels = [f"{letter}: {name}" for letter, name in zip("AB", reports, strict=True)]
     named = dict(zip(labels, reports.values(), strict=True))
     accuracies, delta = st.columns([1.25, 1])
@@ -112,9 +112,7 @@ def moved_figures(before: Report, after: Report) -> None:
     """Headline figures of a run whose decision was moved, with what that changed; recall and precision by emotion."""
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         was, now = getattr(before, name), getattr(after, name)
-        color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
-        change = None if abs(now - was) < 5e-5 else _form(name, now - was, "+")
-        column.metric(title, _form(name, now), change, delta_color=color)
+        _metric(column, name, title, now, now - was)
     for column, quantity in zip(st.columns(2), ("recall", "precision"), strict=True):
         with column:
             spec = charts.per_class(
@@ -271,5 +269,17 @@ def _latest(clicks: Mapping[str, tuple[str, str] | None], classes: tuple[str, ..
     return cell_in_address(classes)
 
 
+def _metric(
+    column: DeltaGenerator, name: str, title: str, value: float, change: float, words: str = "", same: str | None = None
+) -> None:
+    """A headline figure and its change, green where that is for the better; one that reads as none is `same`, grey."""
+    text = _form(name, change, "+")
+    if not any(digit in text for digit in "123456789"):
+        column.metric(title, _form(name, value), same, delta_color="off", delta_arrow="off")
+        return
+    color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
+    column.metric(title, _form(name, value), text + words, delta_color=color)
+
+
 def _form(name: str, value: float, sign: str = "") -> str:
-    return f"{value:{sign}.3f}" if name in ("log_loss", "ece", "macro_f1") else f"{value:{sign}.1%}"
+    return f"{value:{sign}z.3f}" if name in ("log_loss", "ece", "macro_f1") else f"{value:{sign}z.1%}"
