@@ -12,6 +12,7 @@ from tests.test_pages import judged_run, movable_run, open_page, text_of
 from tests.toy import toy_csv
 
 GREY = Metric.MetricColor.GRAY
+NONE = ("0.0%", "0.000", "0.0%", "0.000", "0.000")
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def pair(tmp_path, monkeypatch):
 def test_figures_that_are_the_same_say_so_in_grey(pair, tmp_path):
     judged_run("two", tmp_path / "fer2013.csv", right=0.4)
     at = open_page("compare", a="one", b="two")
-    assert [(metric.delta, metric.proto.color) for metric in at.metric] == [("as A", GREY)] * 5
+    assert [metric.delta for metric in at.metric] == [f"±{none} against A" for none in NONE]
+    assert all(metric.proto.color == GREY for metric in at.metric)
     at = open_page("compare", a="one", b="other")
     assert at.metric[0].label == "Accuracy, B" and at.metric[0].delta.endswith("% against A")
     assert at.metric[0].delta.startswith("+") and at.metric[0].proto.color != GREY

@@ -88,7 +88,7 @@ def figures_of_two(reports: Mapping[str, Report], comparison: Comparison) -> Non
     """Headline figures of B with their difference to A, and the intervals."""
     for column, (name, title) in zip(st.columns(len(_HEADLINES)), _HEADLINES.items(), strict=True):
         a, b = (getattr(report, name) for report in (comparison.a, comparison.b))
-        _metric(column, name, f"{title}, B", b, b - a, " against A", same="as A")
+        _metric(column, name, f"{title}, B", b, b - a, " against A")
     labels = [f"{letter}: {name}" for letter, name in zip("AB", reports, strict=True)]
     named = dict(zip(labels, reports.values(), strict=True))
     accuracies, delta = st.columns([1.25, 1])
@@ -269,13 +269,12 @@ def _latest(clicks: Mapping[str, tuple[str, str] | None], classes: tuple[str, ..
     return cell_in_address(classes)
 
 
-def _metric(
-    column: DeltaGenerator, name: str, title: str, value: float, change: float, words: str = "", same: str | None = None
-) -> None:
-    """A headline figure and its change, green where that is for the better; one that reads as none is `same`, grey."""
+def _metric(column: DeltaGenerator, name: str, title: str, value: float, change: float, words: str = "") -> None:
+    """A headline figure and its change, green where that is for the better; one that reads as none is grey, or none."""
     text = _form(name, change, "+")
     if not any(digit in text for digit in "123456789"):
-        column.metric(title, _form(name, value), same, delta_color="off", delta_arrow="off")
+        none = f"±{text[1:]}{words}" if words else None
+        column.metric(title, _form(name, value), none, delta_color="off", delta_arrow="off")
         return
     color: Literal["inverse", "normal"] = "inverse" if name in ("log_loss", "ece") else "normal"
     column.metric(title, _form(name, value), text + words, delta_color=color)
