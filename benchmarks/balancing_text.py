@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.markdown import figure, table
+from benchmarks.markdown import figure, source_line, table
 
 _FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "macro-recall", "macro_f1": "macro-F1"}
 _RARE = "disgust"
@@ -19,7 +19,7 @@ def balancing_text(values: Mapping[str, Any]) -> str:
         "averaged with the mirror image. Means ± standard deviation over the seeds, in percent; in brackets the "
         "difference to as-is in points with its 95% interval, over other seeds and other faces. The last rows are the "
         "as-is nets themselves, their decision moved after training by the tau that each one's public answers name "
-        f"({_taus(values['taus'])}).\n\n{values['machine']}; code {', '.join(values['codes'])}.\n"
+        f"({_taus(values['taus'])}).\n\n{source_line(values)}\n"
     )
     return "\n".join([opening, *(_table(split, settings) for split in ("public", "private")), _emotions(settings)])
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.markdown import figure, table
+from benchmarks.markdown import figure, source_line, table
 
 _METHODS = {"confident": "confident learning", "loss": "loss", "random": "random"}
 _FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
@@ -24,7 +24,7 @@ def _opening(values: Mapping[str, Any]) -> str:
         f"on the part that it has not seen; public and private by `{values['run']}`{code}, trained on train. Faces "
         "whose very pixels the net has trained on are left out. A label counts as an error where the majority of "
         "FER+'s ten taggers says another emotion; faces without a majority are passed over.\n\n"
-        f"{_made_on(values)}\n"
+        f"{source_line(values)}\n"
     )
 
 
@@ -81,7 +81,7 @@ def _retrained(listed: Mapping[str, Any], values: Mapping[str, Any]) -> str:
         f"Dropped, or relabelled as the folds' nets propose ({_rows(values['faces'])}). Means ± standard deviation "
         "over the seeds, in percent; in brackets the difference to as-is in points with its 95% interval, over other "
         "seeds and other faces."
-        f"{confirmed} {_made_on(values)}\n\n" + "\n".join(tables)
+        f"{confirmed} {source_line(values)}\n\n" + "\n".join(tables)
     )
 
 
@@ -103,7 +103,3 @@ def _with_interval(one: Mapping[str, Any]) -> str:
         return "none"
     low, high = one["ci95"]
     return f"{100 * one['share']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _made_on(values: Mapping[str, Any]) -> str:
-    return f"{values['machine']}; code {', '.join(values['codes'])}."

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.label_errors import by_majority
-from benchmarks.markdown import table
+from benchmarks.markdown import source_line, table, with_difference
 from benchmarks.measured import SPLITS, made_on
 from fer_core.catalog import VIEWS, check_name
 from fer_core.compare import compare
@@ -75,11 +75,9 @@ def _by_each_set(run: Run, split: str, view: str, store: FaceStore) -> dict[str,
 
 def _beside(first: SplitPredictions, other: SplitPredictions) -> dict[str, Any]:
     found = compare(first, other)
-    report = found.b
-    interval = {"accuracy": report.accuracy, "accuracy_ci95": report.accuracy_ci95}
-    if other is first:
-        return {"n": report.n, **interval, "delta": None, "delta_ci95": None}
-    return {"n": report.n, **interval, "delta": found.accuracy_delta, "delta_ci95": found.accuracy_delta_ci95}
+    delta, ci95 = (None, None) if other is first else (found.accuracy_delta, found.accuracy_delta_ci95)
+    figures = {"n": found.b.n, "accuracy": found.b.accuracy, "accuracy_ci95": found.b.accuracy_ci95}
+    return {**figures, "delta": delta, "delta_ci95": ci95}
 
 
 def label_sets_text(values: Mapping[str, Any]) -> str:
@@ -90,7 +88,7 @@ def label_sets_text(values: Mapping[str, Any]) -> str:
         "run in points, with its 95% interval, paired face by face, over other faces; each run is one seed. *Without "
         "copies* leaves out the faces whose very pixels also stand in train; *FER+'s majority* is what more than half "
         "of ten taggers see, on the faces where that is one of the seven emotions. `public` chose the runs' epochs, by "
-        f"FER2013's labels. View {values['view']}. {values['machine']}; code {', '.join(values['codes'])}.\n"
+        f"FER2013's labels. View {values['view']}. {source_line(values)}\n"
     ]
     for split, rows in values["splits"].items():
         head = ("run", *(f"{name}, n = {rows[0][name]['n']:,}" for name in LABEL_SETS))
@@ -104,10 +102,7 @@ def _line(row: Mapping[str, Any]) -> list[str]:
 
 def _cell(one: Mapping[str, Any]) -> str:
     text = f"{100 * one['accuracy']:.2f}"
-    if one["delta"] is None:
-        return text
-    low, high = one["delta_ci95"]
-    return f"{text} ({100 * one['delta']:+.2f}: {100 * low:+.2f} to {100 * high:+.2f})"
+    return text if one["delta"] is None else with_difference(text, one["delta"], one["delta_ci95"], digits=2)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

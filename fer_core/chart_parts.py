@@ -14,6 +14,9 @@ SELECTION = "cell"
 
 GREY = "#9aa1ab"
 
+WHOLE_PERCENT: Spec = {"format": ".0%", "tickMinStep": 0.01}
+"""An axis of shares; with finer ticks, two neighbours would read the same."""
+
 IN_PLACE = {"field": "place", "op": "min"}
 """Order of names by their rows' `place`: a chart whose names change in the browser keeps the order of old ones else."""
 
@@ -22,8 +25,6 @@ _LEGEND_LINE = 30
 """Letters of a legend that stand beside one another in a chart a third of a narrow page wide."""
 _STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12)
 """The last one is for a value that rounding has put a hair above a power of ten."""
-WHOLE_PERCENT: Spec = {"format": ".0%", "tickMinStep": 0.01}
-"""An axis of shares; with finer ticks, two neighbours would read the same."""
 _HEADROOM = 1.4
 """Of the longest bar; the rest is for its number, which takes a third of a chart half a narrow page wide."""
 
