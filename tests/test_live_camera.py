@@ -195,6 +195,8 @@ def test_stop_closes_the_camera_and_start_opens_it_again_without_a_reload(live):
     assert live.execute_script("return window.track.readyState") == "ended"
     assert status(live) == "The camera is off."
     switch(live, "Start the camera")
+    # The chart may still have the points of the first start.
+    wait_for(lambda: look(live, "root.querySelector('video').srcObject !== null"), 30, "the camera to open again")
     wait_for_points(live, 3)
     assert look(live, "root.querySelector('video').srcObject.active") and said(live, "page run 1")
 
